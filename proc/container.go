@@ -1,0 +1,369 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Config is what a container is created from.
+type Config struct {
+	// ID is the task's id, unique in the shim.
+	ID string
+	// Namespace is containerd's.
+	Namespace string
+	// Bundle is the directory with the spec.
+	Bundle string
+	// Root is true for the container that makes the sandbox.
+	Root bool
+	// Rootfs are the mounts that make the root file system in Bundle.
+	Rootfs []Mount
+	Stdio  Stdio
+	// Owner owns the streams.
+	Owner Owner
+	// Runtime is the handle on this container.
+	Runtime Runtime
+	// WatchMemory starts to watch the memory of a sandbox process. The function
+	// that it returns tells whether the kernel has killed for lack of memory
+	// since. Nil watches nothing.
+	WatchMemory func(pid int) (hit func() bool, err error)
+	// Report receives what happens, in order. It must not block.
+	Report func(Event)
+}
+
+// Container is one task: a container's init and its execs.
+type Container struct {
+	id        string
+	namespace string
+	bundle    string
+	root      bool
+	owner     Owner
+	rt        Runtime
+	report    func(Event)
+	watch     func(pid int) (func() bool, error)
+	init      *process
+	// ctx is the container's life: it ends when the task is deleted, and with
+	// it every goroutine that waits for one of its processes.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	execs map[string]*execution
+	// ending is set when init has ended: nothing is started any more.
+	ending bool
+}
+
+// Create creates a container. On failure nothing is left of it.
+func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for i := len(undo) - 1; i >= 0; i-- {
+				undo[i]()
+			}
+		}
+	}()
+	c := &Container{
+		id: cfg.ID, namespace: cfg.Namespace, bundle: cfg.Bundle, root: cfg.Root,
+		owner: cfg.Owner, rt: cfg.Runtime, report: cfg.Report, watch: cfg.WatchMemory,
+		execs: map[string]*execution{},
+	}
+	c.init = newProcess("", cfg.Stdio, newRecorder(cfg.Bundle, cfg.ID, ""), cfg.Report)
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	undo = append(undo, c.cancel)
+
+	op, done := context.WithTimeout(ctx, opTimeout)
+	defer done()
+	if err := mountRootfs(cfg.Bundle, cfg.Rootfs); err != nil {
+		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
+	}
+	undo = append(undo, func() {
+		if err := UnmountRootfs(c.bundle); err != nil {
+			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
+		}
+	})
+	s, err := c.opener(c.id).open(cfg.Stdio)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
+	}
+	undo = append(undo, s.abandon)
+	pid, master, err := c.rt.Create(op, CreateOptions{Files: s.ends(), Terminal: cfg.Stdio.Terminal})
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+		defer cancel()
+		if err := c.rt.Delete(ctx); err != nil {
+			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
+		}
+		c.init.record.remove()
+	})
+	if master != nil {
+		s.started(master)
+	}
+	c.init.pid = pid
+	c.init.stream = s
+	if err := c.init.record.save(Record{
+		ID: c.id, Stdio: cfg.Stdio, PID: pid, State: Created.String(), Exit: c.init.exit,
+	}); err != nil {
+		return nil, fmt.Errorf("create %s: write record: %w", cfg.ID, err)
+	}
+	cfg.Report(Event{Kind: EventCreated, PID: pid})
+	go c.watchSandbox(c.rt.SandboxDone())
+	return c, nil
+}
+
+// watchSandbox forces a container that was never started to exit when its
+// sandbox goes; the exits of started processes come through their waits.
+func (c *Container) watchSandbox(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-c.ctx.Done():
+		return
+	}
+	if c.init.status().State == Created {
+		c.init.forceExit(killedStatus)
+	}
+}
+
+func (c *Container) opener(id string) opener {
+	return opener{id: id, namespace: c.namespace, owner: c.owner}
+}
+
+// ID returns the task's id.
+func (c *Container) ID() string { return c.id }
+
+// Bundle returns the task's bundle.
+func (c *Container) Bundle() string { return c.bundle }
+
+// process returns a process of the container: init for "". An unknown one is
+// NotFound.
+func (c *Container) process(execID string) (*process, error) {
+	if execID == "" {
+		return c.init, nil
+	}
+	e, err := c.exec(execID)
+	if err != nil {
+		return nil, err
+	}
+	return e.process, nil
+}
+
+func (c *Container) exec(execID string) (*execution, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.execs[execID]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("exec %s of %s: %w", execID, c.id, errdefs.ErrNotFound)
+}
+
+// Status answers from memory what is known of a process.
+func (c *Container) Status(execID string) (Status, error) {
+	p, err := c.process(execID)
+	if err != nil {
+		return Status{}, err
+	}
+	return p.status(), nil
+}
+
+// Wait waits until a process has ended or ctx ends.
+func (c *Container) Wait(ctx context.Context, execID string) (Status, error) {
+	p, err := c.process(execID)
+	if err != nil {
+		return Status{}, err
+	}
+	if _, err := p.wait(ctx); err != nil {
+		return Status{}, err
+	}
+	return p.status(), nil
+}
+
+// Resize sets the size of a process's terminal, in characters.
+func (c *Container) Resize(execID string, width, height uint16) error {
+	p, err := c.process(execID)
+	if err != nil {
+		return err
+	}
+	return p.resize(width, height)
+}
+
+// CloseStdin ends a process's input.
+func (c *Container) CloseStdin(execID string) error {
+	p, err := c.process(execID)
+	if err != nil {
+		return err
+	}
+	p.closeStdin()
+	return nil
+}
+
+// Start starts a created process and returns the host's id of the sandbox that
+// runs it.
+func (c *Container) Start(ctx context.Context, execID string) (int, error) {
+	if execID != "" {
+		e, err := c.exec(execID)
+		if err != nil {
+			return 0, err
+		}
+		return c.startExec(ctx, e)
+	}
+	op, err := c.init.begin(ctx, "start", Created)
+	if err != nil {
+		return 0, err
+	}
+	pid, s := c.init.status().PID, c.init.streams()
+	// Before it can run out of memory.
+	outOfMemory := c.watchMemory(pid)
+	if err := c.rt.Start(op, s.ends()); err != nil {
+		if c.root {
+			c.init.end()
+		} else {
+			// It stays created in runsc for ever, and containerd refuses to
+			// delete a created container.
+			c.init.forceExit(startFailed)
+		}
+		return 0, err
+	}
+	s.started(nil)
+	if err := c.init.run(pid, EventStarted); err != nil {
+		return 0, err
+	}
+	go c.waitInit(outOfMemory)
+	return pid, nil
+}
+
+// watchMemory returns a function that tells whether the sandbox was killed for
+// lack of memory.
+func (c *Container) watchMemory(pid int) func() bool {
+	never := func() bool { return false }
+	if c.watch == nil {
+		return never
+	}
+	hit, err := c.watch(pid)
+	if err != nil {
+		log.L.WithError(err).Warnf("an out-of-memory kill of %s will look like any other", c.id)
+		return never
+	}
+	return hit
+}
+
+// execsEnd bounds how long init's exit is held back for execs that have not been
+// seen to end, although init took them with it.
+const execsEnd = 2 * time.Second
+
+// waitInit waits for init's end and ends the task's processes in order: T11.
+func (c *Container) waitInit(outOfMemory func() bool) {
+	exit, err := c.rt.Wait(c.ctx)
+	if err != nil {
+		return // the task was deleted
+	}
+	if exit.Status == killedStatus && outOfMemory() {
+		c.report(Event{Kind: EventOOM, PID: c.init.status().PID})
+	}
+	c.mu.Lock()
+	c.ending = true
+	execs := make([]*execution, 0, len(c.execs))
+	for _, e := range c.execs {
+		execs = append(execs, e)
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(c.ctx, execsEnd)
+	defer cancel()
+	for _, e := range execs {
+		if !e.active() {
+			continue
+		}
+		if _, err := e.wait(ctx); err != nil {
+			log.L.Warnf("%s did not end with init; taking it as killed", e.name())
+			e.forceExit(killedStatus)
+		}
+	}
+	c.init.stop(exit)
+}
+
+// Delete deletes a process that does not run, and with init the task.
+func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
+	if execID != "" {
+		return c.deleteExec(ctx, execID)
+	}
+	op, err := c.init.begin(ctx, "delete", Created, Stopped)
+	if err != nil {
+		return Status{}, err
+	}
+	if err := c.deleteInit(op); err != nil {
+		c.init.end()
+		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
+	}
+	c.cancel()
+	if _, err := c.init.remove(); err != nil {
+		return Status{}, err
+	}
+	return c.init.status(), nil
+}
+
+func (c *Container) deleteInit(ctx context.Context) error {
+	c.mu.Lock()
+	// Nothing may be started while the container is taken down; if that fails,
+	// the container has still ended, or was never started.
+	c.ending = true
+	execs := make([]*execution, 0, len(c.execs))
+	for _, e := range c.execs {
+		execs = append(execs, e)
+	}
+	c.mu.Unlock()
+	for _, e := range execs {
+		if e.active() {
+			return fmt.Errorf("%s is still running: %w", e.name(), errdefs.ErrFailedPrecondition)
+		}
+	}
+	c.init.closeStreams(ctx)
+	if err := c.rt.Delete(ctx); err != nil {
+		return err
+	}
+	if err := UnmountRootfs(c.bundle); err != nil {
+		return err
+	}
+	for _, e := range execs {
+		if _, err := c.deleteExec(ctx, e.execID); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Exec adds a process to the container, to be started.
+func (c *Container) Exec(execID string, stdio Stdio, spec *specs.Process) error {
+	if execID == "" {
+		return fmt.Errorf("exec in %s: the empty id is init's: %w", c.id, errdefs.ErrAlreadyExists)
+	}
+	if err := validExecID(execID); err != nil {
+		return fmt.Errorf("exec in %s: %w", c.id, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.execs[execID] != nil {
+		return fmt.Errorf("exec %s of %s: %w", execID, c.id, errdefs.ErrAlreadyExists)
+	}
+	if s := c.init.status().State; s != Running || c.ending {
+		return fmt.Errorf("exec in %s: it is %s: %w", c.id, s, errdefs.ErrFailedPrecondition)
+	}
+	c.execs[execID] = &execution{
+		process: newProcess(execID, stdio, newRecorder(c.bundle, c.id, execID), c.report),
+		spec:    spec,
+	}
+	c.report(Event{Kind: EventExecAdded, ExecID: execID})
+	return nil
+}
+
+// errEnding is why nothing is started in a container whose init has ended.
+func (c *Container) errEnding() error {
+	return errors.Join(fmt.Errorf("container %s has ended", c.id), errdefs.ErrFailedPrecondition)
+}

@@ -1,0 +1,145 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// execution is an exec: a process that the caller adds to a container.
+type execution struct {
+	*process
+	spec *specs.Process
+	// inner is the process's id in the sandbox, guarded by process.mu; 0 before
+	// it is started.
+	inner int
+}
+
+// validExecID refuses an id that is no single file name, as the record is named
+// after it. What containerd allows (pkg/identifiers) passes.
+func validExecID(id string) error {
+	const most = 128
+	if len(id) > most || !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`).MatchString(id) {
+		return fmt.Errorf("exec id %.*q is not up to %d letters, digits, dots, dashes and underscores: %w",
+			most, id, most, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// active reports whether the exec runs or is being started.
+func (e *execution) active() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state == Running || e.state == Created && e.op == "start"
+}
+
+// beginStart reserves an exec for its start. It takes the container's lock first,
+// so that whoever ends the container either sees the start or forbids it.
+func (c *Container) beginStart(ctx context.Context, e *execution) (context.Context, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	op, err := e.begin(ctx, "start", Created)
+	if err != nil {
+		return nil, err
+	}
+	if c.ending {
+		e.end()
+		return nil, c.errEnding()
+	}
+	if s := c.init.status().State; s != Running {
+		e.end()
+		return nil, fmt.Errorf("start %s: the container is %s: %w", e.name(), s, errdefs.ErrFailedPrecondition)
+	}
+	return op, nil
+}
+
+// startExec starts an exec. One that cannot be started is stopped: P6.
+func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
+	op, err := c.beginStart(ctx, e)
+	if err != nil {
+		return 0, err
+	}
+	p, err := c.runExec(op, e)
+	if err != nil {
+		e.forceExit(startFailed)
+		return 0, err
+	}
+	pid := c.init.status().PID
+	if err := e.run(pid, EventExecStarted); err != nil {
+		return 0, err
+	}
+	go func() {
+		exit, err := p.Wait(c.ctx)
+		if err != nil {
+			return // the task was deleted
+		}
+		e.stop(exit)
+	}()
+	return pid, nil
+}
+
+func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, error) {
+	s, err := c.opener(e.execID).open(e.stdio)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", e.name(), err)
+	}
+	if err := e.attach(s); err != nil {
+		return nil, err
+	}
+	p, err := c.rt.Exec(ctx, ExecOptions{Process: e.spec, Files: s.ends(), Terminal: e.stdio.Terminal})
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	e.inner = p.PID()
+	e.mu.Unlock()
+	s.started(p.Master())
+	return p, nil
+}
+
+// pid returns the in-sandbox pid of a running exec, or 0.
+func (e *execution) runningPID() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state != Running {
+		return 0
+	}
+	return e.inner
+}
+
+// deleteExec deletes an exec that does not run.
+func (c *Container) deleteExec(ctx context.Context, execID string) (Status, error) {
+	e, err := c.exec(execID)
+	if err != nil {
+		return Status{}, err
+	}
+	op, err := e.begin(ctx, "delete", Created, Stopped)
+	if err != nil {
+		return Status{}, err
+	}
+	e.closeStreams(op)
+	if _, err := e.remove(); err != nil {
+		return Status{}, err
+	}
+	e.record.remove()
+	c.mu.Lock()
+	delete(c.execs, execID)
+	c.mu.Unlock()
+	return e.status(), nil
+}
+
+// killExec signals a running exec.
+func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
+	switch s := e.status().State; s {
+	case Running:
+		return c.rt.Signal(ctx, e.runningPID(), sig)
+	case Stopped, Deleted:
+		return fmt.Errorf("kill %s: it has ended: %w", e.name(), errdefs.ErrNotFound)
+	default:
+		return fmt.Errorf("kill %s: it is %s: %w", e.name(), s, errdefs.ErrFailedPrecondition)
+	}
+}

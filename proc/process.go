@@ -1,0 +1,286 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+)
+
+// process is what an init and an exec have in common: a state, an exit, those
+// who wait for it, the streams, and the record on disk.
+type process struct {
+	execID string
+	stdio  Stdio
+	record recorder
+	report func(Event)
+
+	// saving is held while the record is written, and taken before mu.
+	saving sync.Mutex
+
+	mu    sync.Mutex
+	state State
+	// op is the operation under way ("start", "delete", "pause"), or "".
+	op string
+	// cancelOp ends the operation under way if the process is forced to exit.
+	cancelOp context.CancelFunc
+	pid      int
+	started  time.Time
+	exit     Exit
+	// last is the exit that is being made final, or nil. From then on there is
+	// no other.
+	last *Exit
+	// done is closed when the process is stopped or deleted.
+	done chan struct{}
+	// stream are the open streams, or nil.
+	stream *streams
+	// stdinClosed remembers a CloseStdin that came before the streams.
+	stdinClosed bool
+}
+
+func newProcess(execID string, stdio Stdio, record recorder, report func(Event)) *process {
+	return &process{
+		execID: execID,
+		stdio:  stdio,
+		record: record,
+		report: report,
+		exit:   Exit{Status: UnknownStatus},
+		done:   make(chan struct{}),
+	}
+}
+
+// name is how errors call the process.
+func (p *process) name() string {
+	if p.execID == "" {
+		return "init of " + p.record.container
+	}
+	return "exec " + p.execID + " of " + p.record.container
+}
+
+// status answers from memory.
+func (p *process) status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Status{ExecID: p.execID, State: p.state, PID: p.pid, Stdio: p.stdio, Exit: p.exit}
+}
+
+// wait waits until the process has ended, or was deleted, or ctx ends.
+func (p *process) wait(ctx context.Context) (Exit, error) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return Exit{}, fmt.Errorf("wait for %s: %w", p.name(), ctx.Err())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.exit, nil
+}
+
+// begin reserves the process for an operation that is allowed in these states. The
+// returned context ends when the process is forced to exit; it does not end with
+// the caller's, because an operation that is half done helps nobody.
+func (p *process) begin(ctx context.Context, op string, allowed ...State) (context.Context, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.op != "" {
+		return nil, fmt.Errorf("%s %s: a %s is under way: %w", op, p.name(), p.op, errdefs.ErrFailedPrecondition)
+	}
+	for _, s := range allowed {
+		if p.state == s {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+			p.op, p.cancelOp = op, cancel
+			return ctx, nil
+		}
+	}
+	return nil, fmt.Errorf("%s %s: it is %s: %w", op, p.name(), p.state, errdefs.ErrFailedPrecondition)
+}
+
+// opTimeout bounds an operation that the runtime does for a process. It ends a
+// runtime that hangs; the slowest sane operation, a create on a loaded machine,
+// takes a few seconds.
+const opTimeout = 28 * time.Second
+
+// end ends the current operation.
+func (p *process) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endLocked()
+}
+
+func (p *process) endLocked() {
+	if p.cancelOp != nil {
+		p.cancelOp()
+	}
+	p.op, p.cancelOp = "", nil
+}
+
+// setLocked makes a transition of the table.
+func (p *process) setLocked(s State) error {
+	next, err := p.state.to(s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name(), err)
+	}
+	p.state = next
+	return nil
+}
+
+// run ends a start with success: the process runs in the sandbox pid. It fails if
+// the process was forced to exit meanwhile.
+func (p *process) run(pid int, kind EventKind) error {
+	p.mu.Lock()
+	p.pid, p.started = pid, time.Now()
+	p.mu.Unlock()
+	p.save()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endLocked()
+	if p.last != nil {
+		return fmt.Errorf("%s ended while it was started: %w", p.name(), errdefs.ErrFailedPrecondition)
+	}
+	if err := p.setLocked(Running); err != nil {
+		return err
+	}
+	p.report(Event{Kind: kind, ExecID: p.execID, PID: pid})
+	return nil
+}
+
+// stop makes the exit final, frees the waiters and, if the process ever ran,
+// reports the exit. A process that has ended already stays as it is.
+func (p *process) stop(exit Exit) {
+	p.mu.Lock()
+	if _, err := p.state.to(Stopped); err != nil || p.last != nil {
+		p.mu.Unlock()
+		return
+	}
+	p.last = &exit
+	p.mu.Unlock()
+	// On disk first: whoever is told can rely on it.
+	p.save()
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ran := p.state != Created
+	// A delete may have won while the record was written.
+	if p.setLocked(Stopped) != nil {
+		return
+	}
+	p.endLocked()
+	p.exit = exit
+	if p.stream != nil {
+		p.stream.ended()
+	}
+	close(p.done)
+	if ran {
+		p.report(Event{Kind: EventExited, ExecID: p.execID, PID: p.pid, Exit: exit})
+	}
+}
+
+// forceExit is the last resort when the runtime cannot say how the process ended.
+func (p *process) forceExit(status uint32) {
+	p.stop(Exit{Status: status, At: time.Now()})
+}
+
+// remove ends a delete with success.
+func (p *process) remove() (Exit, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endLocked()
+	ran := p.state != Created
+	if err := p.setLocked(Deleted); err != nil {
+		return Exit{}, err
+	}
+	if !ran {
+		// It never ran, and now it never will.
+		p.exit = Exit{Status: killedStatus, At: time.Now()}
+		close(p.done)
+	}
+	if p.execID == "" {
+		p.report(Event{Kind: EventDeleted, PID: p.pid, Exit: p.exit})
+	}
+	return p.exit, nil
+}
+
+// save writes the record. A full disk must not keep a process from being told
+// about: what is lost is only what could have been told without the shim.
+func (p *process) save() {
+	// Each write takes the newest state, so the last one to land has it.
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	p.mu.Lock()
+	rec := Record{
+		ID: p.record.container, ExecID: p.execID, Stdio: p.stdio, PID: p.pid,
+		State: p.state.String(), StartedAt: p.started, Exit: p.exit,
+	}
+	if p.last != nil {
+		rec.State, rec.Exit = Stopped.String(), *p.last
+	}
+	p.mu.Unlock()
+	if err := p.record.save(rec); err != nil {
+		log.L.WithError(err).Errorf("record of %s", p.name())
+	}
+}
+
+// attach gives the process its open streams. If it has ended meanwhile, they are
+// closed again and it fails.
+func (p *process) attach(s *streams) error {
+	p.mu.Lock()
+	ended := p.last != nil || p.state == Stopped || p.state == Deleted
+	if !ended {
+		p.stream = s
+		if p.stdinClosed {
+			s.closeStdin()
+		}
+	}
+	p.mu.Unlock()
+	if ended {
+		s.abandon()
+		return fmt.Errorf("%s has ended: %w", p.name(), errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+// closeStdin ends the process's input; see P11.
+func (p *process) closeStdin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stdinClosed = true
+	if p.stream != nil {
+		p.stream.closeStdin()
+	}
+}
+
+// resize sets the size of the terminal; see P10.
+func (p *process) resize(width, height uint16) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.stdio.Terminal {
+		return fmt.Errorf("resize %s: it has no terminal: %w", p.name(), errdefs.ErrFailedPrecondition)
+	}
+	if p.state != Running && p.state != Paused || p.stream == nil {
+		return nil
+	}
+	return p.stream.resize(width, height)
+}
+
+// streams returns the open streams, or nil.
+func (p *process) streams() *streams {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stream
+}
+
+// closeStreams closes the streams once what the process wrote is read, or ctx
+// ends.
+func (p *process) closeStreams(ctx context.Context) {
+	p.mu.Lock()
+	s := p.stream
+	p.stream = nil
+	p.mu.Unlock()
+	if s != nil {
+		s.close(ctx)
+	}
+}

@@ -1,0 +1,86 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/sys/atomicwriter"
+)
+
+// Record is what is kept of a process in its bundle, so that its end can be told
+// when the shim is gone. It is written in one step, before a caller is told.
+type Record struct {
+	// ID is the container, ExecID the process in it, "" for init.
+	ID     string
+	ExecID string
+	Stdio  Stdio
+	// PID is the sandbox process on the host.
+	PID int
+	// State is the name of a State.
+	State     string
+	StartedAt time.Time
+	// Exit is as in Status.
+	Exit Exit
+}
+
+const (
+	initRecord   = "init.json"
+	recordPrefix = "exec-"
+
+	// maxRecord bounds a record, in bytes.
+	maxRecord = 64 << 10
+)
+
+// recorder keeps the record of one process.
+type recorder struct {
+	container string
+	path      string
+}
+
+func newRecorder(bundle, container, execID string) recorder {
+	name := initRecord
+	if execID != "" {
+		// Exec ids hold no path separator; Container.Exec sees to it.
+		name = recordPrefix + execID + ".json"
+	}
+	return recorder{container: container, path: filepath.Join(bundle, name)}
+}
+
+func (r recorder) save(rec Record) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	return atomicwriter.WriteFile(r.path, b, 0o600)
+}
+
+func (r recorder) remove() {
+	// What stays is removed with the bundle.
+	_ = os.Remove(r.path)
+}
+
+// LoadRecord reads the record of the bundle's init. None is NotFound; one that
+// cannot be read as a record is InvalidArgument.
+func LoadRecord(bundle string) (Record, error) {
+	path := filepath.Join(bundle, initRecord)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, fmt.Errorf("no record %s: %w", path, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("open record: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	var rec Record
+	if err := json.NewDecoder(io.LimitReader(f, maxRecord)).Decode(&rec); err != nil {
+		return Record{}, fmt.Errorf("record %s is malformed: %v: %w", path, err, errdefs.ErrInvalidArgument)
+	}
+	return rec, nil
+}

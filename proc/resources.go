@@ -1,0 +1,70 @@
+package proc
+
+import specs "github.com/opencontainers/runtime-spec/specs-go"
+
+// SumResources returns what containers with these resources may use together. A
+// container without a limit, nil included, makes the sum unlimited.
+func SumResources(all ...*specs.LinuxResources) *specs.LinuxResources {
+	sum := &specs.LinuxResources{Memory: &specs.LinuxMemory{}, CPU: &specs.LinuxCPU{}}
+	sum.Memory.Limit = sumLimits(all, func(r *specs.LinuxResources) *int64 {
+		if r.Memory == nil {
+			return nil
+		}
+		return r.Memory.Limit
+	})
+	sum.CPU.Shares = sumShares(all)
+	// Quotas are per period, so they are added in one period's terms.
+	period := uint64(cpuPeriod)
+	sum.CPU.Quota = sumLimits(all, func(r *specs.LinuxResources) *int64 {
+		if r.CPU == nil || r.CPU.Quota == nil || *r.CPU.Quota <= 0 {
+			return nil
+		}
+		quota := *r.CPU.Quota
+		if p := r.CPU.Period; p != nil && *p > 0 {
+			quota = quota * cpuPeriod / int64(*p)
+		}
+		return &quota
+	})
+	if *sum.CPU.Quota > 0 {
+		sum.CPU.Period = &period
+	}
+	return sum
+}
+
+// cpuPeriod is the period in which quotas are added, in microseconds: the kernel's
+// default (cpu.cfs_period_us).
+const cpuPeriod = 100_000
+
+// unlimited is how cgroups spell that there is no limit.
+const unlimited = -1
+
+func sumLimits(all []*specs.LinuxResources, limit func(*specs.LinuxResources) *int64) *int64 {
+	sum := int64(0)
+	for _, r := range all {
+		var l *int64
+		if r != nil {
+			l = limit(r)
+		}
+		if l == nil || *l <= 0 {
+			none := int64(unlimited)
+			return &none
+		}
+		sum += *l
+	}
+	return &sum
+}
+
+// sumShares adds the CPU shares of those that have any.
+func sumShares(all []*specs.LinuxResources) *uint64 {
+	var sum *uint64
+	for _, r := range all {
+		if r == nil || r.CPU == nil || r.CPU.Shares == nil {
+			continue
+		}
+		if sum == nil {
+			sum = new(uint64)
+		}
+		*sum += *r.CPU.Shares
+	}
+	return sum
+}

@@ -1,0 +1,353 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// drainTimeout bounds how long a delete waits for output that nobody reads. It
+// leaves the rest of the 10 s that a delete may take (P14) to the runtime.
+const drainTimeout = 8 * time.Second
+
+// streams are the open standard streams of one process: the ends that the sandbox
+// gets, and what the shim holds so that they behave.
+type streams struct {
+	// stdin is the write end that keeps the input open, or nil.
+	stdin *holder
+	// outputs are what is held per output until the process is deleted.
+	outputs []output
+
+	// mu guards the following. It is not held while anything waits.
+	mu sync.Mutex
+	// closed is set when the process has ended.
+	closed bool
+	// files are the sandbox's ends, until it has its own copies.
+	files Files
+	// copyTo is where a terminal's output goes and copyFrom its input; nil
+	// without a terminal.
+	copyTo   *os.File
+	copyFrom *os.File
+	term     *terminal
+}
+
+// output is what the shim holds of a process's stdout or stderr.
+type output interface {
+	// drain waits until what was written is read, or ctx ends.
+	drain(ctx context.Context)
+	// close lets go.
+	close()
+}
+
+// Owner is who owns the streams that the shim makes: uid and gid on the host.
+type Owner struct{ UID, GID int }
+
+// opener opens the streams of a process.
+type opener struct {
+	// id and namespace name the container or exec to a logger.
+	id, namespace string
+	owner         Owner
+}
+
+// open opens the streams that stdio names. On failure nothing stays open. An
+// unknown scheme, or a path that is no FIFO, is InvalidArgument.
+func (o opener) open(stdio Stdio) (_ *streams, err error) {
+	s := &streams{}
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	if err := o.openStdin(s, stdio); err != nil {
+		return nil, fmt.Errorf("stdin %q: %w", stdio.Stdin, err)
+	}
+	outputs := []struct {
+		name, uri string
+		file      **os.File
+	}{
+		{"stdout", stdio.Stdout, &s.files[1]},
+		{"stderr", stdio.Stderr, &s.files[2]},
+	}
+	if stdio.Terminal {
+		// A terminal has one output.
+		outputs = outputs[:1]
+		outputs[0].file = &s.copyTo
+	}
+	if !stdio.Terminal && stdio.Stdout == stdio.Stderr && scheme(stdio.Stdout) == "binary" {
+		return s, o.openLogger(s, stdio.Stdout, &s.files[1], &s.files[2])
+	}
+	for _, out := range outputs {
+		if err := o.openOutput(s, out.uri, out.file); err != nil {
+			return nil, fmt.Errorf("%s %q: %w", out.name, out.uri, err)
+		}
+	}
+	return s, nil
+}
+
+// scheme returns the scheme of a stream's URI; a plain path is a FIFO.
+func scheme(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case uri == "":
+		return ""
+	case err != nil:
+		return "invalid"
+	case u.Scheme == "":
+		return "fifo"
+	default:
+		return u.Scheme
+	}
+}
+
+// path returns the path of a stream's URI.
+func path(uri string) string {
+	if u, err := url.Parse(uri); err == nil && u.Scheme != "" {
+		return u.Path
+	}
+	return uri
+}
+
+func (o opener) openStdin(s *streams, stdio Stdio) error {
+	switch scheme(stdio.Stdin) {
+	case "":
+		if stdio.Terminal {
+			return nil
+		}
+		null, err := os.Open(os.DevNull)
+		s.files[0] = null
+		return err
+	case "fifo":
+	default:
+		return fmt.Errorf("only a FIFO can be an input: %w", errdefs.ErrInvalidArgument)
+	}
+	r, w, err := openFIFO(path(stdio.Stdin))
+	if err != nil {
+		return err
+	}
+	s.stdin = &holder{f: w}
+	if stdio.Terminal {
+		s.copyFrom = r
+		return nil
+	}
+	s.files[0] = r
+	return o.owner.own(r)
+}
+
+func (o opener) openOutput(s *streams, uri string, file **os.File) error {
+	switch sch := scheme(uri); sch {
+	case "":
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		*file = null
+		return err
+	case "fifo":
+		r, w, err := openFIFO(path(uri))
+		if err != nil {
+			return err
+		}
+		*file = w
+		s.outputs = append(s.outputs, &fifoOutput{hold: r})
+		return o.owner.own(w)
+	case "file":
+		if err := os.MkdirAll(filepath.Dir(path(uri)), 0o755); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(path(uri), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+		if err != nil {
+			return err
+		}
+		*file = f
+		return nil
+	case "binary":
+		return o.openLogger(s, uri, file, nil)
+	default:
+		return fmt.Errorf("scheme %q is none of fifo, file, binary: %w", sch, errdefs.ErrInvalidArgument)
+	}
+}
+
+// own gives a stream to the owner, if there is one.
+func (o Owner) own(f *os.File) error {
+	if o.UID == 0 && o.GID == 0 {
+		return nil
+	}
+	return f.Chown(o.UID, o.GID)
+}
+
+// ends returns the sandbox's ends.
+func (s *streams) ends() Files {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files
+}
+
+// started is told when the sandbox has its ends: the shim's copies are closed, so
+// that a reader sees the end when the process ends. With a terminal, copying
+// begins; the master is the streams' from here on.
+func (s *streams) started(master *os.File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFilesLocked()
+	if master == nil {
+		return
+	}
+	s.term = startTerminal(master, s.copyFrom, s.copyTo)
+	s.copyFrom, s.copyTo = nil, nil
+	if s.closed {
+		s.term.end()
+	}
+}
+
+// ended is told when the process has ended. A reader sees the end once it has read
+// everything; what it has not read yet stays for it. It does not wait.
+func (s *streams) ended() {
+	s.closeStdin()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.closeFilesLocked()
+	if s.term != nil {
+		s.term.end()
+	}
+}
+
+func (s *streams) closeFilesLocked() {
+	for i, f := range s.files {
+		if f != nil {
+			_ = f.Close()
+			s.files[i] = nil
+		}
+	}
+}
+
+func (s *streams) closeStdin() {
+	if s.stdin != nil {
+		s.stdin.close()
+	}
+}
+
+func (s *streams) resize(width, height uint16) error {
+	s.mu.Lock()
+	term := s.term
+	s.mu.Unlock()
+	if term == nil {
+		return nil
+	}
+	return term.resize(width, height)
+}
+
+// abandon closes everything without waiting for a reader.
+func (s *streams) abandon() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.close(ctx)
+}
+
+// close closes everything, after what the process wrote is read or ctx or
+// drainTimeout ends.
+func (s *streams) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	s.ended()
+	s.mu.Lock()
+	term, unused := s.term, []*os.File{s.copyFrom, s.copyTo}
+	s.copyFrom, s.copyTo = nil, nil
+	s.mu.Unlock()
+	if term != nil {
+		term.close(ctx)
+	}
+	for _, f := range unused {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	for _, o := range s.outputs {
+		o.drain(ctx)
+		o.close()
+	}
+}
+
+// holder holds a file open until it is closed, which may be done often.
+type holder struct {
+	once sync.Once
+	f    *os.File
+}
+
+func (h *holder) close() {
+	h.once.Do(func() { _ = h.f.Close() })
+}
+
+// openFIFO opens both ends of a FIFO without waiting for anybody at the other
+// side. Each end is a description of its own, so that the sandbox may change the
+// mode of the one that it gets.
+func openFIFO(path string) (r, w *os.File, err error) {
+	fi, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%v: %w", err, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if fi.Mode()&os.ModeNamedPipe == 0 {
+		return nil, nil, fmt.Errorf("%s is not a FIFO: %w", path, errdefs.ErrInvalidArgument)
+	}
+	// An end for both opens at once, and while it is there so do the others.
+	both, err := openRaw(path, unix.O_RDWR)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = both.Close() }()
+	if r, err = openRaw(path, unix.O_RDONLY); err != nil {
+		return nil, nil, err
+	}
+	if w, err = openRaw(path, unix.O_WRONLY); err != nil {
+		_ = r.Close()
+		return nil, nil, err
+	}
+	return r, w, nil
+}
+
+// openRaw opens a file in blocking mode, as a process expects its streams.
+// os.OpenFile would set the FIFO to non-blocking mode.
+func openRaw(path string, flags int) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+}
+
+// fifoOutput holds the read end of a FIFO that the sandbox writes to. With it the
+// sandbox gets no SIGPIPE when the reader goes away, and what is unread stays.
+type fifoOutput struct {
+	hold *os.File
+}
+
+// drain waits until the FIFO is empty. A pipe wakes nobody when it becomes empty,
+// so it is looked at; mostly it is empty at the first look.
+func (f *fifoOutput) drain(ctx context.Context) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		n, err := unix.IoctlGetInt(int(f.hold.Fd()), unix.TIOCINQ)
+		if err != nil || n == 0 {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *fifoOutput) close() { _ = f.hold.Close() }

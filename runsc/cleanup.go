@@ -1,0 +1,106 @@
+package runsc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	"golang.org/x/sys/unix"
+)
+
+// undoCreate removes what a failed create may have left. It goes on when the
+// caller is gone, because nobody else will do it.
+func (c *Container) undoCreate(ctx context.Context) error {
+	return c.Remove(context.WithoutCancel(ctx))
+}
+
+// Remove ends the container and removes all that is runsc's of it, whatever
+// state it is in and whether or not runsc knows it. Unlike Delete it needs
+// nothing that this process remembers, so that it works after the shim died.
+func (c *Container) Remove(ctx context.Context) error {
+	var errs []error
+	if err := c.do("delete", func(r *runc.Runc) error {
+		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
+	}); err != nil && !errdefs.IsNotFound(err) {
+		errs = append(errs, err)
+	}
+	// A create that was cut short has started processes that no state file
+	// names yet.
+	if err := killByBundle(c.bundle); err != nil {
+		errs = append(errs, err)
+	}
+	left := c.stateFiles()
+	if c.root {
+		left = append(left, filepath.Join(c.runc.Root, "runsc-"+c.id+".sock"))
+	}
+	// runsc makes the file that backs the root overlay before it knows that
+	// the container can be created (boot.SelfFilestorePath), and a second
+	// create fails on it.
+	left = append(left, filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID))
+	for _, f := range left {
+		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+			errs = append(errs, err)
+		}
+	}
+	c.forget()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean up after %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// killByBundle kills the sandbox and gofer processes that were started for the
+// bundle. They are known by their argument --bundle, which runsc gives to both.
+func killByBundle(bundle string) error {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// The pidfd makes sure that the process killed is the one looked at.
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		if isOfBundle(pid, bundle) {
+			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = append(errs, fmt.Errorf("kill process %d of bundle %s: %w", pid, bundle, err))
+			}
+		}
+		_ = unix.Close(fd)
+	}
+	return errors.Join(errs...)
+}
+
+// isOfBundle tells whether the process is a sandbox or a gofer of the bundle.
+func isOfBundle(pid int, bundle string) bool {
+	cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return false
+	}
+	args := bytes.Split(cmdline, []byte{0})
+	// runsc names the processes that it starts so.
+	if name := string(args[0]); name != "runsc-sandbox" && name != "runsc-gofer" {
+		return false
+	}
+	for i, a := range args {
+		if string(a) == "--bundle="+bundle {
+			return true
+		}
+		if string(a) == "--bundle" && i+1 < len(args) && string(args[i+1]) == bundle {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,95 @@
+package runsc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	runc "github.com/containerd/go-runc"
+)
+
+// do runs one command. run gets a go-runc client that writes its log to a file
+// of this command alone, so that an error found there is this command's. What
+// run returns becomes an error that names the verb and the container and says
+// what runsc said.
+func (c *Container) do(verb string, run func(r *runc.Runc) error) error {
+	f, err := os.CreateTemp(c.bundle, ".runsc-"+verb+"-*.log")
+	if err != nil {
+		return fmt.Errorf("runsc %s %s: make log file: %w", verb, c.name, err)
+	}
+	defer func() {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+	}()
+	r := c.runc
+	r.Log = f.Name()
+	if err := run(&r); err != nil {
+		return commandError(verb, c.name, lastError(f), err)
+	}
+	return nil
+}
+
+// files are the standard streams of a container; as a go-runc IO they become
+// those of the command, from which runsc hands them to the sandbox.
+type files [3]*os.File
+
+var _ runc.IO = files{}
+
+// Set implements runc.IO.
+func (f files) Set(cmd *exec.Cmd) {
+	// A nil *os.File in an interface would not count as unset.
+	if f[0] != nil {
+		cmd.Stdin = f[0]
+	}
+	if f[1] != nil {
+		cmd.Stdout = f[1]
+	}
+	if f[2] != nil {
+		cmd.Stderr = f[2]
+	}
+}
+
+// The rest of runc.IO is for callers that copy; here nobody does.
+
+func (files) Stdin() io.WriteCloser { return nil }
+func (files) Stdout() io.ReadCloser { return nil }
+func (files) Stderr() io.ReadCloser { return nil }
+func (files) Close() error          { return nil }
+
+// nullFiles opens /dev/null as all three streams. It stands in where a command
+// leaves something running, which must not inherit a pipe that we read to its
+// end.
+func nullFiles() (files, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return files{}, err
+	}
+	return files{null, null, null}, nil
+}
+
+// raw runs a verb that go-runc has not, or not with what it needs: wait is
+// runsc's own, and go-runc's start passes no files. The arguments and the
+// process's attributes are those that go-runc gives.
+func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, args ...string) ([]byte, error) {
+	global := []string{"--root", r.Root, "--log", r.Log, "--log-format", string(r.LogFormat)}
+	cmd := exec.CommandContext(ctx, r.Command, append(append(global, r.ExtraArgs...), args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: r.PdeathSignal}
+	var out bytes.Buffer
+	std.Set(cmd)
+	if std == (files{}) {
+		cmd.Stdout = &out
+	}
+	exits, err := runc.Monitor.StartLocked(cmd)
+	if err != nil {
+		return nil, err
+	}
+	status, err := runc.Monitor.Wait(cmd, exits)
+	if err == nil && status != 0 {
+		err = &runc.ExitError{Status: status}
+	}
+	return out.Bytes(), err
+}

@@ -1,0 +1,81 @@
+package runsc
+
+import (
+	"path/filepath"
+	"sync"
+
+	runc "github.com/containerd/go-runc"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/reaper"
+)
+
+// idEnd ends every id that is handed to runsc; see the package documentation.
+// runsc allows it in an id (its idRegex), containerd does not (pkg/identifiers).
+const idEnd = "+"
+
+// Config is how runsc is called for a container.
+type Config struct {
+	// Binary is runsc's path, or its name in $PATH.
+	Binary string
+	// Root is runsc's state directory (--root).
+	Root string
+	// Flags are further global flags, each in the form --name=value.
+	Flags []string
+}
+
+// Driver makes the handles on containers and remembers their sandboxes.
+type Driver struct {
+	reaper *reaper.Reaper
+
+	mu        sync.Mutex
+	sandboxes map[string]*sandbox
+}
+
+// New returns a driver whose commands and sandboxes are reaped by r. It makes r
+// the process monitor of go-runc, which has one for the whole process.
+func New(r *reaper.Reaper) *Driver {
+	runc.Monitor = r
+	return &Driver{reaper: r, sandboxes: map[string]*sandbox{}}
+}
+
+// Container returns the handle on the container id, whose bundle is an existing
+// directory. sandboxID is the id of the sandbox's root container: id itself for
+// a root. Nothing is run and nothing needs to exist yet.
+func (d *Driver) Container(id, sandboxID, bundle string, cfg Config) *Container {
+	return &Container{
+		driver:    d,
+		id:        id + idEnd,
+		name:      id,
+		sandboxID: sandboxID + idEnd,
+		bundle:    bundle,
+		root:      id == sandboxID,
+		runc: runc.Runc{
+			Command:   cfg.Binary,
+			Root:      cfg.Root,
+			LogFormat: runc.JSON,
+			// A command must not outlive the shim: one that creates a sandbox
+			// after the shim's cleanup ran would leave it behind.
+			PdeathSignal: unix.SIGKILL,
+			ExtraArgs:    cfg.Flags,
+		},
+	}
+}
+
+// Container is the handle on one container. Its methods may be called
+// concurrently; which order makes sense is the caller's to know.
+type Container struct {
+	driver    *Driver
+	id        string // as runsc knows it
+	name      string // as the caller knows it
+	sandboxID string // as runsc knows it
+	bundle    string
+	root      bool
+	runc      runc.Runc
+}
+
+// stateFiles are the files that runsc keeps for the container under its root.
+func (c *Container) stateFiles() []string {
+	base := filepath.Join(c.runc.Root, c.id+"_sandbox:"+c.sandboxID)
+	return []string{base + ".state", base + ".lock"}
+}

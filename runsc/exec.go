@@ -1,0 +1,190 @@
+package runsc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/reaper"
+)
+
+// ExecOptions are what Exec runs and with which streams.
+type ExecOptions struct {
+	// Process is what to run.
+	Process *specs.Process
+	// Stdio are the process's standard streams; unused with a terminal.
+	Stdio [3]*os.File
+	// Terminal asks for a terminal, whose master the Process carries.
+	Terminal bool
+}
+
+// Process is an exec that was started.
+type Process struct {
+	// PID is the process's id in the sandbox.
+	PID int
+	// Master is the terminal's master, or nil without one. It is the caller's.
+	Master *os.File
+
+	c     *Container
+	s     *sandbox
+	ended chan error // receives how `runsc exec` ended
+}
+
+// Exec starts a process in the running container. The `runsc exec` that started
+// it stays until the process ends, and exits with its status. ctx bounds the
+// start only.
+func (c *Container) Exec(ctx context.Context, opts ExecOptions) (_ *Process, err error) {
+	s := c.sandbox()
+	if s == nil {
+		return nil, fmt.Errorf("runsc exec in %s: it has no sandbox: %w", c.name, errdefs.ErrFailedPrecondition)
+	}
+	p := &Process{c: c, s: s, ended: make(chan error, 1)}
+	std := files(opts.Stdio)
+	if opts.Terminal {
+		master, slave, err := newTerminal()
+		if err != nil {
+			return nil, fmt.Errorf("runsc exec in %s: make terminal: %w", c.name, err)
+		}
+		// The sandbox has its own copy when Exec returns.
+		defer func() { _ = slave.Close() }()
+		p.Master, std = master, files{slave, slave, slave}
+	}
+	started, err := newPidPipe(c.bundle)
+	if err != nil {
+		return nil, fmt.Errorf("runsc exec in %s: %w", c.name, err)
+	}
+	defer started.close()
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			kill()
+			if p.Master != nil {
+				_ = p.Master.Close()
+			}
+		}
+	}()
+	go func() {
+		defer kill()
+		p.ended <- c.do("exec", func(r *runc.Runc) error {
+			return r.Exec(life, c.id, *opts.Process, &runc.ExecOpts{
+				IO:        std,
+				ExtraArgs: []string{"--internal-pid-file", started.path},
+			})
+		})
+	}()
+	go started.read()
+	select {
+	case p.PID = <-started.pid:
+		return p, nil
+	case err := <-p.ended:
+		// The pid comes before the end, so if it was written it is there.
+		if p.PID = started.last(); p.PID != 0 {
+			p.ended <- err
+			return p, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("runsc exec %s: ended without starting a process: %w", c.name, errdefs.ErrInternal)
+		}
+		return nil, err
+	case <-s.done:
+		return nil, fmt.Errorf("runsc exec %s: the sandbox ended: %w", c.name, errdefs.ErrNotFound)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("runsc exec %s: %w", c.name, ctx.Err())
+	}
+}
+
+// Wait waits until the process has ended and returns its exit. It is called once.
+// The only error is that of ctx.
+func (p *Process) Wait(ctx context.Context) (Exit, error) {
+	return nearest(ctx, p.s, func(ctx context.Context) (Exit, error) {
+		var err error
+		select {
+		case err = <-p.ended:
+		case <-ctx.Done():
+			return Exit{}, ctx.Err()
+		}
+		exit := Exit{At: time.Now()}
+		if err == nil {
+			return exit, nil
+		}
+		// A command that was killed, or that logged why it failed, did not
+		// exit with the process's status. The sandbox may still have that.
+		var signaled *reaper.SignaledError
+		var code *runc.ExitError
+		var said *Error
+		if errors.As(err, &code) && !errors.As(err, &signaled) && !(errors.As(err, &said) && said.Said != "") {
+			exit.Status = code.Status
+			return exit, nil
+		}
+		return p.c.askSandbox(ctx, p.s, "--pid", strconv.Itoa(p.PID))
+	})
+}
+
+// pidPipe is a FIFO that runsc takes for the file to write the pid of a started
+// process to, so that its start is an event and not something to look for.
+type pidPipe struct {
+	path string
+	f    *os.File
+	pid  chan int
+}
+
+func newPidPipe(dir string) (*pidPipe, error) {
+	// The name is made by CreateTemp and taken over by the FIFO.
+	f, err := os.CreateTemp(dir, ".exec-*.pid")
+	if err != nil {
+		return nil, fmt.Errorf("make pid file: %w", err)
+	}
+	path := f.Name()
+	_ = f.Close()
+	if err := os.Remove(path); err != nil {
+		return nil, fmt.Errorf("make pid file: %w", err)
+	}
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, fmt.Errorf("make pid file %s: %w", filepath.Base(path), err)
+	}
+	// Open for both, the FIFO keeps what runsc wrote after runsc closed it.
+	f, err = os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if err != nil {
+		_ = os.Remove(path)
+		return nil, fmt.Errorf("open pid file: %w", err)
+	}
+	return &pidPipe{path: path, f: f, pid: make(chan int, 1)}, nil
+}
+
+// read waits for the first line, sends its pid, or 0 if it has none, and ends. It
+// also ends when the pipe is closed.
+func (p *pidPipe) read() {
+	b := make([]byte, 32)
+	n, err := p.f.Read(b)
+	if err != nil {
+		return
+	}
+	first, _, _ := strings.Cut(string(b[:n]), "\n")
+	pid, _ := strconv.Atoi(first)
+	p.pid <- max(pid, 0)
+}
+
+// last returns the pid if it was written, or 0. The writer must be gone.
+func (p *pidPipe) last() int {
+	// What runsc wrote comes before this end of line, and without it the end
+	// of line is all there is.
+	if _, err := p.f.WriteString("\n"); err != nil {
+		return 0
+	}
+	return <-p.pid
+}
+
+func (p *pidPipe) close() {
+	_ = p.f.Close()
+	_ = os.Remove(p.path)
+}

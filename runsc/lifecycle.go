@@ -1,0 +1,150 @@
+package runsc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/oci"
+)
+
+// CreateOptions are what Create needs beside the bundle.
+type CreateOptions struct {
+	// Stdio are the container's standard streams; unused with a terminal.
+	Stdio [3]*os.File
+	// Terminal asks for a terminal, whose master Create returns.
+	Terminal bool
+}
+
+// Create creates the container from the spec in its bundle, and for a root its
+// sandbox. It returns the id of the sandbox process on the host and, with a
+// terminal, the terminal's master. A failed Create leaves nothing of runsc's.
+func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, master *os.File, err error) {
+	if err := c.nameSandbox(); err != nil {
+		return 0, nil, err
+	}
+	pidFile := filepath.Join(c.bundle, "sandbox.pid")
+	ropts := &runc.CreateOpts{PidFile: pidFile, IO: files(opts.Stdio)}
+	var receive func() (*os.File, error)
+	if opts.Terminal {
+		socket, err := runc.NewTempConsoleSocket()
+		if err != nil {
+			return 0, nil, fmt.Errorf("runsc create %s: make console socket: %w", c.name, err)
+		}
+		defer func() { _ = socket.Close() }()
+		ropts.ConsoleSocket = socket
+		null, err := nullFiles()
+		if err != nil {
+			return 0, nil, err
+		}
+		defer func() { _ = null[0].Close() }()
+		ropts.IO = null
+		receive = func() (*os.File, error) { return receiveMaster(ctx, socket) }
+	}
+
+	hold := c.driver.reaper.Hold()
+	defer hold.Release()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.undoCreate(ctx))
+		}
+	}()
+	if err := c.do("create", func(r *runc.Runc) error {
+		return r.Create(ctx, c.id, c.bundle, ropts)
+	}); err != nil {
+		return 0, nil, err
+	}
+	pid, err = runc.ReadPidFile(pidFile)
+	if err != nil || pid <= 0 {
+		return 0, nil, fmt.Errorf("runsc create %s: pid file %s: %w", c.name, pidFile, errors.Join(err, errdefs.ErrInternal))
+	}
+	c.adopt(pid, hold)
+	if receive != nil {
+		if master, err = receive(); err != nil {
+			return 0, nil, fmt.Errorf("runsc create %s: receive terminal: %w", c.name, err)
+		}
+	}
+	return pid, master, nil
+}
+
+// nameSandbox makes the spec of a container name its sandbox as runsc knows it.
+func (c *Container) nameSandbox() error {
+	if c.root {
+		return nil
+	}
+	spec, err := oci.Load(c.bundle)
+	if err != nil {
+		return err
+	}
+	if oci.SetSandboxID(spec, c.sandboxID) {
+		return oci.Save(c.bundle, spec)
+	}
+	return nil
+}
+
+// Start starts the container's init. stdio are the streams given to Create.
+func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
+	return c.do("start", func(r *runc.Runc) error {
+		std := files(stdio)
+		if std == (files{}) {
+			// With a terminal the streams are in the sandbox already.
+			null, err := nullFiles()
+			if err != nil {
+				return err
+			}
+			defer func() { _ = null[0].Close() }()
+			std = null
+		}
+		_, err := c.raw(ctx, r, std, "start", c.id)
+		return err
+	})
+}
+
+// Update changes the resources of the sandbox, which are what all its containers
+// may use together.
+func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error {
+	return c.do("update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
+}
+
+// Pause freezes the whole sandbox.
+func (c *Container) Pause(ctx context.Context) error {
+	return c.do("pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+}
+
+// Resume undoes Pause.
+func (c *Container) Resume(ctx context.Context) error {
+	return c.do("resume", func(r *runc.Runc) error { return r.Resume(ctx, c.id) })
+}
+
+// Delete ends the container if it runs and removes what runsc keeps for it. It
+// succeeds when there is nothing left to do.
+func (c *Container) Delete(ctx context.Context) error {
+	err := c.do("delete", func(r *runc.Runc) error {
+		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
+	})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if c.root {
+		// runsc killed it; it is gone when it is reaped.
+		if err := c.KillSandbox(); err != nil {
+			return fmt.Errorf("kill sandbox of %s: %w", c.name, err)
+		}
+		if err := c.waitSandbox(ctx); err != nil {
+			return fmt.Errorf("wait for the end of the sandbox of %s: %w", c.name, err)
+		}
+	}
+	for _, f := range c.stateFiles() {
+		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove state of %s: %w", c.name, err)
+		}
+	}
+	c.forget()
+	return nil
+}

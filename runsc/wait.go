@@ -1,0 +1,153 @@
+package runsc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
+)
+
+const (
+	// grace is how long the nearer source of an exit may take to answer after
+	// the sandbox is gone. It has the answer then, or never.
+	grace = 300 * time.Millisecond
+
+	// A lost `runsc wait` is repeated after a pause that grows between these.
+	minPause = 50 * time.Millisecond
+	maxPause = 5 * time.Second
+
+	// maxMissing is how often a living sandbox may deny that it knows a process
+	// before that is believed. A sandbox that is about to end does so once.
+	maxMissing = 5
+
+	// unknown is containerd's status for a process whose end nobody saw
+	// (UnknownExitStatus).
+	unknown = 255
+)
+
+// Wait waits until the started container's init has ended and returns its exit.
+// The only error is that of ctx.
+func (c *Container) Wait(ctx context.Context) (Exit, error) {
+	s := c.sandbox()
+	if s == nil {
+		return Exit{}, fmt.Errorf("wait for %s: it has no sandbox", c.name)
+	}
+	if c.root {
+		select {
+		case <-s.done:
+			return Exit{Status: s.exit.Status, At: s.exit.At}, nil
+		case <-ctx.Done():
+			return Exit{}, ctx.Err()
+		}
+	}
+	return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s) })
+}
+
+// nearest asks for an exit, and if the sandbox ends and there is no answer in
+// time, the process was killed with it.
+func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, error)) (Exit, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		exit Exit
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		exit, err := ask(ctx)
+		answers <- answer{exit, err}
+	}()
+	var late <-chan time.Time
+	done := s.done
+	for {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return a.exit, nil
+			}
+			if ctx.Err() != nil {
+				return Exit{}, ctx.Err()
+			}
+			// The source is lost, and so is the process, or will be.
+			answers = nil
+			if done == nil {
+				return Exit{Status: killed, At: s.exit.At}, nil
+			}
+		case <-done:
+			done = nil
+			if answers == nil {
+				return Exit{Status: killed, At: s.exit.At}, nil
+			}
+			t := time.NewTimer(grace)
+			defer t.Stop()
+			late = t.C
+		case <-late:
+			return Exit{Status: killed, At: s.exit.At}, nil
+		case <-ctx.Done():
+			return Exit{}, ctx.Err()
+		}
+	}
+}
+
+// askSandbox asks the sandbox with `runsc wait` until it answers or is gone. An
+// error means that there is no answer to be had.
+func (c *Container) askSandbox(ctx context.Context, s *sandbox, args ...string) (Exit, error) {
+	missing := 0
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		exit, err := c.waitOnce(ctx, args...)
+		if err == nil {
+			return exit, nil
+		}
+		if !s.running() {
+			return Exit{}, err
+		}
+		if errdefs.IsNotFound(err) {
+			if missing++; missing == maxMissing {
+				log.G(ctx).WithError(err).Errorf("the exit status of a process in %s is lost", c.name)
+				return Exit{Status: unknown, At: time.Now()}, nil
+			}
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-s.done:
+			t.Stop()
+		case <-ctx.Done():
+			t.Stop()
+			return Exit{}, ctx.Err()
+		}
+	}
+}
+
+// waitOnce runs `runsc wait`, with args before the container's id.
+func (c *Container) waitOnce(ctx context.Context, args ...string) (exit Exit, err error) {
+	err = c.do("wait", func(r *runc.Runc) error {
+		out, err := c.raw(ctx, r, files{}, append(append([]string{"wait"}, args...), c.id)...)
+		if err != nil {
+			return err
+		}
+		// The result type of runsc's wait command.
+		var result struct {
+			ExitStatus *int `json:"exitStatus"`
+		}
+		if err := json.Unmarshal(out, &result); err != nil {
+			return fmt.Errorf("unreadable answer %q: %w", clip(out), err)
+		}
+		if result.ExitStatus == nil || *result.ExitStatus < 0 || *result.ExitStatus > 255 {
+			return errors.New("answer holds no exit status: " + string(clip(out)))
+		}
+		exit = Exit{Status: *result.ExitStatus, At: time.Now()}
+		return nil
+	})
+	return exit, err
+}
+
+// clip bounds garbage for an error message.
+func clip(b []byte) []byte {
+	return b[:min(len(b), 200)]
+}

@@ -1,0 +1,122 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	goruntime "runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/runsc"
+	"containerd-shim-runsc/shim/bootstrap"
+	"containerd-shim-runsc/shim/events"
+	"containerd-shim-runsc/shim/task"
+	"containerd-shim-runsc/utils/reaper"
+)
+
+const (
+	// lastWords bounds how long a shim that ends waits for replies to be sent
+	// and events to be delivered.
+	lastWords = 5 * time.Second
+
+	// gcPercent trades a little CPU for memory: there is a shim per pod.
+	gcPercent = 40
+)
+
+// serve answers containerd until it is told to end.
+func serve(ctx context.Context, p bootstrap.Params) error {
+	debug.SetGCPercent(gcPercent)
+	if err := openLog(p.ID); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become subreaper: %w", err)
+	}
+	listener, err := net.FileListener(os.NewFile(listenerFD, "listener"))
+	if err != nil {
+		return fmt.Errorf("take over the socket: %w", err)
+	}
+	// A shim whose socket is gone cannot be joined by a container of its pod,
+	// which is what is wanted of one that ends.
+	defer func() { _ = bootstrap.Remove(p.Socket) }()
+
+	// The driver must work until the last call is answered.
+	life, end := context.WithCancel(ctx)
+	defer end()
+	d := driver(life)
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go handleSignals(ctx, stop)
+
+	queue := events.NewQueue(sink(p), log.G(ctx))
+	service := task.New(task.Config{
+		Namespace:  p.Namespace,
+		NewRuntime: runtimes(d, p.Namespace),
+		Publish:    func(e any) { queue.Publish(p.Namespace, e) },
+		Shutdown:   stop,
+	})
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
+	if err != nil {
+		return fmt.Errorf("make server: %w", err)
+	}
+	service.Register(server)
+	failed := make(chan error, 1)
+	// Calls outlive ctx: it ends when the shim should, and they are answered.
+	go func() { failed <- server.Serve(context.WithoutCancel(ctx), listener) }()
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	last, cancel := context.WithTimeout(life, lastWords)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(last), queue.Close(last))
+}
+
+// driver returns runsc's driver, with a reaper that runs until ctx ends.
+func driver(ctx context.Context) *runsc.Driver {
+	r := reaper.New()
+	go r.Run(ctx)
+	return runsc.New(r)
+}
+
+func sink(p bootstrap.Params) events.Sink {
+	if p.TTRPCAddress == "" {
+		return events.NewLogSink(log.L)
+	}
+	return events.NewTTRPCSink(p.TTRPCAddress)
+}
+
+// handleSignals ends the shim at SIGTERM and SIGINT and logs every goroutine's
+// stack at SIGUSR1.
+func handleSignals(ctx context.Context, stop func()) {
+	// SIGPIPE comes from the log when containerd is gone, and would end the
+	// process if nobody asked for it.
+	sigs := make(chan os.Signal, 8)
+	signal.Notify(sigs, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGPIPE)
+	defer signal.Stop(sigs)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-sigs:
+			switch s {
+			case unix.SIGUSR1:
+				buf := make([]byte, 1<<20)
+				log.L.Infof("stacks of all goroutines:\n%s", buf[:goruntime.Stack(buf, true)])
+			case unix.SIGTERM, unix.SIGINT:
+				log.L.Infof("ending at %s", s)
+				stop()
+			}
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package shim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/containerd/log"
+
+	"containerd-shim-runsc/shim/bootstrap"
+)
+
+// runtimeName is the name by which containerd finds the binary.
+const runtimeName = "io.containerd.runsc.v1"
+
+// Version and Revision are set by the linker; see the Makefile.
+//
+//nolint:gochecknoglobals // -ldflags -X sets variables only, and nothing else writes them.
+var (
+	Version  = "unknown"
+	Revision = "unknown"
+)
+
+// Main runs the shim with the process's arguments and returns its exit status. An
+// error is printed on stderr, where containerd reads it.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if err := run(context.Background(), args, stdin, stdout); err != nil {
+		_, _ = fmt.Fprintf(stderr, "%s: %v\n", filepath.Base(args[0]), err)
+		return 1
+	}
+	return 0
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	p, err := bootstrap.Parse(args[1:], os.Getenv)
+	if err != nil {
+		return err
+	}
+	if p.Debug {
+		if err := log.SetLevel("debug"); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.Version:
+		_, err := fmt.Fprintf(stdout, "%s:\n  Version:  %s\n  Revision: %s\n  Go version: %s\n",
+			filepath.Base(args[0]), Version, Revision, runtime.Version())
+		return err
+	case p.Info:
+		return info(ctx, p, stdin, stdout)
+	case p.Action == bootstrap.ActionStart:
+		return start(ctx, p, stdin, stdout)
+	case p.Action == bootstrap.ActionDelete:
+		return deleteTask(ctx, p, stdout)
+	default:
+		return serve(ctx, p)
+	}
+}

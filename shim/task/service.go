@@ -1,0 +1,288 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/proc"
+	"containerd-shim-runsc/shim/oom"
+	"containerd-shim-runsc/shim/options"
+	"containerd-shim-runsc/utils/oci"
+)
+
+// Request is what a runtime handle is made from.
+type Request struct {
+	ID     string
+	Place  oci.Place
+	Bundle string
+	// Options are the caller's, with the defaults filled in.
+	Options options.Options
+}
+
+// Config is what a Service works with.
+type Config struct {
+	// Namespace is containerd's.
+	Namespace string
+	// NewRuntime makes the handle on a container that is about to be created.
+	NewRuntime func(Request) (proc.Runtime, error)
+	// Publish queues an event. It does not block and keeps the order.
+	Publish func(event any)
+	// Shutdown is called, once, when containerd asked an empty shim to end. It
+	// must return at once, as the reply is still to be sent.
+	Shutdown func()
+}
+
+// Service is the tasks of one shim.
+type Service struct {
+	cfg  Config
+	down sync.Once
+
+	mu    sync.Mutex
+	tasks map[string]*task
+}
+
+// task is one container with what the service needs to know of it.
+type task struct {
+	// container is nil while the id is reserved.
+	container *proc.Container
+	place     oci.Place
+	// resources are those that the container asked for, updates included.
+	resources *specs.LinuxResources
+}
+
+// New returns a service without tasks.
+func New(cfg Config) *Service {
+	return &Service{cfg: cfg, tasks: map[string]*task{}}
+}
+
+// createRequest is a create in terms of this project.
+type createRequest struct {
+	id, bundle string
+	rootfs     []proc.Mount
+	stdio      proc.Stdio
+	checkpoint string
+	options    options.Any
+}
+
+func (s *Service) create(ctx context.Context, r createRequest) (pid int, err error) {
+	if err := validate(r); err != nil {
+		return 0, err
+	}
+	if r.checkpoint != "" {
+		return 0, fmt.Errorf("create %s: restore from a checkpoint: %w", r.id, errdefs.ErrNotImplemented)
+	}
+	t, err := s.reserve(r.id)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			s.release(r.id)
+		}
+	}()
+	opts, err := options.FromAny(r.options)
+	if err != nil {
+		return 0, fmt.Errorf("create %s: %w", r.id, err)
+	}
+	spec, err := oci.Load(r.bundle)
+	if err != nil {
+		return 0, fmt.Errorf("create %s: %w", r.id, err)
+	}
+	if t.place, err = oci.PlaceOf(r.id, spec); err != nil {
+		return 0, fmt.Errorf("create: %w", err)
+	}
+	if spec.Linux != nil {
+		t.resources = spec.Linux.Resources
+	}
+	rt, err := s.cfg.NewRuntime(Request{ID: r.id, Place: t.place, Bundle: r.bundle, Options: opts})
+	if err != nil {
+		return 0, fmt.Errorf("create %s: %w", r.id, err)
+	}
+	c, err := proc.Create(ctx, proc.Config{
+		ID: r.id, Namespace: s.cfg.Namespace, Bundle: r.bundle, Root: t.place.Root,
+		Rootfs: r.rootfs, Stdio: r.stdio,
+		Owner:       proc.Owner{UID: int(opts.IoUID), GID: int(opts.IoGID)},
+		Runtime:     rt,
+		WatchMemory: watchMemory,
+		Report:      s.reporter(r),
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	t.container = c
+	s.mu.Unlock()
+	st, err := c.Status("")
+	return st.PID, err
+}
+
+func watchMemory(pid int) (func() bool, error) {
+	c, err := oom.Watch(pid)
+	if err != nil {
+		return nil, err
+	}
+	return c.Hit, nil
+}
+
+// validate refuses what containerd would never ask for.
+func validate(r createRequest) error {
+	if err := identifiers.Validate(r.id); err != nil {
+		return fmt.Errorf("create: %w", err)
+	}
+	if !filepath.IsAbs(r.bundle) {
+		return fmt.Errorf("create %s: bundle %q is no absolute path: %w", r.id, r.bundle, errdefs.ErrInvalidArgument)
+	}
+	if fi, err := os.Stat(r.bundle); err != nil || !fi.IsDir() {
+		return fmt.Errorf("create %s: bundle %s is no directory: %w", r.id, r.bundle, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// reserve takes an id before any slow work, so that of two equal requests one
+// wins.
+func (s *Service) reserve(id string) (*task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks[id] != nil {
+		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrAlreadyExists)
+	}
+	t := &task{}
+	s.tasks[id] = t
+	return t, nil
+}
+
+func (s *Service) release(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tasks, id)
+}
+
+// task returns a task that is created. An unknown one is NotFound.
+func (s *Service) task(id string) (*task, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tasks[id]; t != nil && t.container != nil {
+		return t, nil
+	}
+	return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound)
+}
+
+func (s *Service) container(id string) (*proc.Container, error) {
+	t, err := s.task(id)
+	if err != nil {
+		return nil, err
+	}
+	return t.container, nil
+}
+
+// siblings returns the other containers of the task's sandbox.
+func (s *Service) siblings(t *task) []*task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var others []*task
+	for _, o := range s.tasks {
+		if o != t && o.container != nil && o.place.SandboxID == t.place.SandboxID {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+func (s *Service) delete(ctx context.Context, id, execID string) (proc.Status, error) {
+	c, err := s.container(id)
+	if err != nil {
+		return proc.Status{}, err
+	}
+	st, err := c.Delete(ctx, execID)
+	if err == nil && execID == "" {
+		s.release(id)
+	}
+	return st, err
+}
+
+// pause freezes a task's sandbox, so every task of it is paused: T8.
+func (s *Service) pause(ctx context.Context, id string) error {
+	t, err := s.task(id)
+	if err != nil {
+		return err
+	}
+	if err := t.container.Pause(ctx); err != nil {
+		return err
+	}
+	for _, o := range s.siblings(t) {
+		o.container.SandboxPaused()
+	}
+	return nil
+}
+
+func (s *Service) resume(ctx context.Context, id string) error {
+	t, err := s.task(id)
+	if err != nil {
+		return err
+	}
+	if err := t.container.Resume(ctx); err != nil {
+		return err
+	}
+	for _, o := range s.siblings(t) {
+		o.container.SandboxResumed()
+	}
+	return nil
+}
+
+// update changes a task's resources. They become the sandbox's: together with
+// those of the other containers that the sandbox has.
+func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResources) error {
+	t, err := s.task(id)
+	if err != nil {
+		return err
+	}
+	sum := res
+	if others := s.siblings(t); len(others) > 0 {
+		var all []*specs.LinuxResources
+		s.mu.Lock()
+		for _, o := range others {
+			// The pod's own container holds the pod and does no work.
+			if !o.place.Root {
+				all = append(all, o.resources)
+			}
+		}
+		s.mu.Unlock()
+		if !t.place.Root {
+			sum = proc.SumResources(append(all, res)...)
+		}
+	}
+	if err := t.container.Update(ctx, sum); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	t.resources = res
+	s.mu.Unlock()
+	return nil
+}
+
+// kill signals a process, or with all every process of a task.
+func (s *Service) kill(ctx context.Context, id, execID string, sig unix.Signal, all bool) error {
+	c, err := s.container(id)
+	if err != nil {
+		return err
+	}
+	return c.Kill(ctx, execID, sig, all)
+}
+
+// shutdown ends the shim if it has no task.
+func (s *Service) shutdown() {
+	s.mu.Lock()
+	n := len(s.tasks)
+	s.mu.Unlock()
+	if n == 0 {
+		s.down.Do(s.cfg.Shutdown)
+	}
+}

@@ -1,0 +1,157 @@
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"time"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	"github.com/containerd/containerd/api/types"
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+	"github.com/containerd/typeurl/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"containerd-shim-runsc/proc"
+	"containerd-shim-runsc/shim/metrics"
+)
+
+// method makes a handler of one verb: it reads the request, keeps a panic from
+// ending the shim, and gives an error its code on the wire.
+func method[Q, R any](call func(context.Context, *Q) (*R, error)) ttrpc.Method {
+	return func(ctx context.Context, read func(any) error) (_ any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.G(ctx).Errorf("panic in %T: %v\n%s", *new(Q), p, debug.Stack())
+				err = errgrpc.ToGRPC(fmt.Errorf("panic: %v: %w", p, errdefs.ErrInternal))
+			}
+		}()
+		req := new(Q)
+		if err := read(req); err != nil {
+			return nil, err
+		}
+		resp, err := call(ctx, req)
+		if err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+		return resp, nil
+	}
+}
+
+func empty(err error) (*emptypb.Empty, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+func notImplemented(what string) error {
+	return fmt.Errorf("%s: %w", what, errdefs.ErrNotImplemented)
+}
+
+// timestamp returns a time on the wire; the zero time is none.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func fromState(s proc.State) tasktypes.Status {
+	switch s {
+	case proc.Created:
+		return tasktypes.Status_CREATED
+	case proc.Running:
+		return tasktypes.Status_RUNNING
+	case proc.Pausing:
+		return tasktypes.Status_PAUSING
+	case proc.Paused:
+		return tasktypes.Status_PAUSED
+	case proc.Stopped, proc.Deleted:
+		return tasktypes.Status_STOPPED
+	default:
+		return tasktypes.Status_UNKNOWN
+	}
+}
+
+func fromProcesses(list []proc.ProcessInfo) (*taskapi.PidsResponse, error) {
+	resp := &taskapi.PidsResponse{}
+	for _, p := range list {
+		info := &tasktypes.ProcessInfo{Pid: uint32(p.PID)}
+		if p.ExecID != "" {
+			// containerd's clients know this message, which runc's shim uses.
+			details, err := typeurl.MarshalAnyToProto(&runcoptions.ProcessDetails{ExecID: p.ExecID})
+			if err != nil {
+				return nil, fmt.Errorf("encode details of exec %s: %w", p.ExecID, err)
+			}
+			info.Info = details
+		}
+		resp.Processes = append(resp.Processes, info)
+	}
+	return resp, nil
+}
+
+func fromStats(s *proc.Stats) (*taskapi.StatsResponse, error) {
+	a, err := metrics.Marshal(s, metrics.HostUnified())
+	if err != nil {
+		return nil, err
+	}
+	return &taskapi.StatsResponse{Stats: a}, nil
+}
+
+func toMounts(ms []*types.Mount) []proc.Mount {
+	out := make([]proc.Mount, 0, len(ms))
+	for _, m := range ms {
+		out = append(out, proc.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	return out
+}
+
+// toProcess reads an exec's process, which containerd sends as JSON.
+func toProcess(a *anypb.Any) (*specs.Process, error) {
+	var p specs.Process
+	if err := fromJSON(a, &p); err != nil {
+		return nil, fmt.Errorf("process of the exec: %w", err)
+	}
+	if len(p.Args) == 0 {
+		return nil, fmt.Errorf("process of the exec has no arguments: %w", errdefs.ErrInvalidArgument)
+	}
+	return &p, nil
+}
+
+func toResources(a *anypb.Any) (*specs.LinuxResources, error) {
+	var r specs.LinuxResources
+	if err := fromJSON(a, &r); err != nil {
+		return nil, fmt.Errorf("resources: %w", err)
+	}
+	return &r, nil
+}
+
+// fromJSON reads an Any that holds JSON, as typeurl makes of what is no protobuf.
+func fromJSON(a *anypb.Any, v any) error {
+	if a == nil {
+		return fmt.Errorf("none given: %w", errdefs.ErrInvalidArgument)
+	}
+	if err := json.Unmarshal(a.Value, v); err != nil {
+		return fmt.Errorf("%s is malformed: %v: %w", a.TypeUrl, err, errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// toSize checks a terminal's width or height, which the kernel holds in 16 bits.
+func toSize(n uint32) (uint16, error) {
+	if n > math.MaxUint16 {
+		return 0, fmt.Errorf("a terminal cannot be %d characters wide or high: %w", n, errdefs.ErrInvalidArgument)
+	}
+	return uint16(n), nil
+}

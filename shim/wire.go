@@ -1,0 +1,111 @@
+package shim
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	runc "github.com/containerd/go-runc"
+
+	"containerd-shim-runsc/proc"
+	"containerd-shim-runsc/runsc"
+	"containerd-shim-runsc/shim/options"
+	"containerd-shim-runsc/shim/task"
+)
+
+// runtimes makes proc's runtimes of runsc's containers.
+func runtimes(d *runsc.Driver, namespace string) func(task.Request) (proc.Runtime, error) {
+	return func(r task.Request) (proc.Runtime, error) {
+		state := bundleState{
+			SandboxID: r.Place.SandboxID,
+			Runsc:     runscConfig(r.Options, namespace, r.Place.SandboxID),
+		}
+		if err := state.save(r.Bundle); err != nil {
+			return nil, err
+		}
+		return container{d.Container(r.ID, state.SandboxID, r.Bundle, state.Runsc)}, nil
+	}
+}
+
+// runscConfig returns how runsc is called for the containers of a sandbox. Each
+// namespace has a root of its own, so that two may use the same id.
+func runscConfig(o options.Options, namespace, sandboxID string) runsc.Config {
+	return runsc.Config{
+		Binary: o.BinaryName,
+		Root:   filepath.Join(o.Root, namespace),
+		Flags:  o.Flags(sandboxID),
+	}
+}
+
+// container is proc's view of a container of runsc. What differs are the types that
+// each package calls its own.
+type container struct {
+	*runsc.Container
+}
+
+var _ proc.Runtime = container{}
+
+func (c container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.File, error) {
+	return c.Container.Create(ctx, runsc.CreateOptions{Stdio: o.Files, Terminal: o.Terminal})
+}
+
+func (c container) Start(ctx context.Context, files proc.Files) error {
+	return c.Container.Start(ctx, files)
+}
+
+func (c container) Wait(ctx context.Context) (proc.Exit, error) {
+	return asExit(c.Container.Wait(ctx))
+}
+
+func (c container) Exec(ctx context.Context, o proc.ExecOptions) (proc.ExecProcess, error) {
+	p, err := c.Container.Exec(ctx, runsc.ExecOptions{Process: o.Process, Stdio: o.Files, Terminal: o.Terminal})
+	if err != nil {
+		return nil, err
+	}
+	return execProcess{p}, nil
+}
+
+func (c container) Stats(ctx context.Context) (*proc.Stats, error) {
+	s, err := c.Container.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return asStats(s), nil
+}
+
+type execProcess struct{ p *runsc.Process }
+
+func (e execProcess) PID() int         { return e.p.PID }
+func (e execProcess) Master() *os.File { return e.p.Master }
+
+func (e execProcess) Wait(ctx context.Context) (proc.Exit, error) {
+	return asExit(e.p.Wait(ctx))
+}
+
+func asExit(e runsc.Exit, err error) (proc.Exit, error) {
+	return proc.Exit{Status: uint32(e.Status), At: e.At}, err
+}
+
+func asStats(s *runc.Stats) *proc.Stats {
+	out := &proc.Stats{
+		CPUTotal:       s.Cpu.Usage.Total,
+		CPUKernel:      s.Cpu.Usage.Kernel,
+		CPUUser:        s.Cpu.Usage.User,
+		PerCPU:         s.Cpu.Usage.Percpu,
+		MemoryUsage:    s.Memory.Usage.Usage,
+		MemoryLimit:    s.Memory.Usage.Limit,
+		MemoryMax:      s.Memory.Usage.Max,
+		MemoryFailures: s.Memory.Usage.Failcnt,
+		MemoryCache:    s.Memory.Cache,
+		PIDs:           s.Pids.Current,
+		PIDLimit:       s.Pids.Limit,
+	}
+	for _, n := range s.NetworkInterfaces {
+		out.Networks = append(out.Networks, proc.NetworkStats{
+			Name:    n.Name,
+			RxBytes: n.RxBytes, RxPackets: n.RxPackets, RxErrors: n.RxErrors, RxDropped: n.RxDropped,
+			TxBytes: n.TxBytes, TxPackets: n.TxPackets, TxErrors: n.TxErrors, TxDropped: n.TxDropped,
+		})
+	}
+	return out
+}
