@@ -125,11 +125,8 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 func (c *Container) watchSandbox(done <-chan struct{}) {
 	select {
 	case <-done:
+		c.init.stopUnstarted()
 	case <-c.ctx.Done():
-		return
-	}
-	if c.init.status().State == Created {
-		c.init.forceExit(killedStatus)
 	}
 }
 
@@ -223,12 +220,17 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	// Before it can run out of memory.
 	outOfMemory := c.watchMemory(pid)
 	if err := c.rt.Start(op, s.ends()); err != nil {
-		if c.root {
-			c.init.end()
-		} else {
+		if !c.root {
 			// It stays created in runsc for ever, and containerd refuses to
 			// delete a created container.
 			c.init.forceExit(startFailed)
+			return 0, err
+		}
+		c.init.end()
+		select {
+		case <-c.rt.SandboxDone():
+			c.init.stopUnstarted()
+		default:
 		}
 		return 0, err
 	}

@@ -184,6 +184,18 @@ func (p *process) forceExit(status uint32) {
 	p.stop(Exit{Status: status, At: time.Now()})
 }
 
+// stopUnstarted forces a process to exit that was not started and now cannot be.
+// One that is being started is left to its start: a short-lived process may have
+// run and ended before the start returns.
+func (p *process) stopUnstarted() {
+	p.mu.Lock()
+	unstarted := p.state == Created && p.op != "start"
+	p.mu.Unlock()
+	if unstarted {
+		p.forceExit(killedStatus)
+	}
+}
+
 // remove ends a delete with success.
 func (p *process) remove() (Exit, error) {
 	p.mu.Lock()

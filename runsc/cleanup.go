@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// nullNetNS is runsc's file for that namespace (specutils.NullNetNSFilename).
+const nullNetNS = "null-netns"
+
 // undoCreate removes what a failed create may have left. It goes on when the
 // caller is gone, because nobody else will do it.
 func (c *Container) undoCreate(ctx context.Context) error {
@@ -49,8 +52,38 @@ func (c *Container) Remove(ctx context.Context) error {
 		}
 	}
 	c.forget()
+	errs = append(errs, c.tidyRoot())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up after %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// tidyRoot removes what runsc shares between the sandboxes of a root, when there is
+// none left: an empty network namespace for the gofers, held by a mount. A sandbox
+// that is being created meanwhile opens it or makes it anew
+// (openNullNetNS in runsc/container), so it needs no lock.
+func (c *Container) tidyRoot() error {
+	if !c.root {
+		return nil
+	}
+	states, err := filepath.Glob(filepath.Join(c.runc.Root, "*.state"))
+	if err != nil || len(states) > 0 {
+		return err
+	}
+	path := filepath.Join(c.runc.Root, nullNetNS)
+	// Two creates at once may have mounted it one over the other.
+	for {
+		err := unix.Unmount(path, unix.MNT_DETACH)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			break // not mounted
+		}
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w", path, err)
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
 }

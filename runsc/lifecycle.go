@@ -92,8 +92,8 @@ func (c *Container) nameSandbox() error {
 func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 	return c.do("start", func(r *runc.Runc) error {
 		std := files(stdio)
-		if std == (files{}) {
-			// With a terminal the streams are in the sandbox already.
+		if c.root || std == (files{}) {
+			// The sandbox has the streams since the create.
 			null, err := nullFiles()
 			if err != nil {
 				return err
@@ -146,5 +146,5 @@ func (c *Container) Delete(ctx context.Context) error {
 		}
 	}
 	c.forget()
-	return nil
+	return c.tidyRoot()
 }

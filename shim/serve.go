@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/runsc"
 	"containerd-shim-runsc/shim/bootstrap"
@@ -61,7 +62,7 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	service := task.New(task.Config{
 		Namespace:  p.Namespace,
 		NewRuntime: runtimes(d, p.Namespace),
-		Publish:    func(e any) { queue.Publish(p.Namespace, e) },
+		Publish:    publisher(queue, p.Namespace),
 		Shutdown:   stop,
 	})
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
@@ -87,6 +88,18 @@ func driver(ctx context.Context) *runsc.Driver {
 	r := reaper.New()
 	go r.Run(ctx)
 	return runsc.New(r)
+}
+
+// publisher queues a task's events.
+func publisher(q *events.Queue, namespace string) func(proto.Message) {
+	return func(e proto.Message) {
+		topic, err := events.Topic(e)
+		if err != nil {
+			log.L.WithError(err).Error("an event is lost")
+			return
+		}
+		q.Publish(namespace, topic, e)
+	}
 }
 
 func sink(p bootstrap.Params) events.Sink {

@@ -3,6 +3,7 @@ package task
 import (
 	eventsapi "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/api/types"
+	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/proc"
 )
@@ -13,7 +14,7 @@ func (s *Service) reporter(r createRequest) func(proc.Event) {
 }
 
 // event returns containerd's event. In it, init's process id is the task's id.
-func event(r createRequest, e proc.Event) any {
+func event(r createRequest, e proc.Event) proto.Message {
 	id, pid := e.ExecID, uint32(e.PID)
 	if id == "" {
 		id = r.id

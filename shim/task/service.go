@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/shim/oom"
@@ -34,7 +35,7 @@ type Config struct {
 	// NewRuntime makes the handle on a container that is about to be created.
 	NewRuntime func(Request) (proc.Runtime, error)
 	// Publish queues an event. It does not block and keeps the order.
-	Publish func(event any)
+	Publish func(event proto.Message)
 	// Shutdown is called, once, when containerd asked an empty shim to end. It
 	// must return at once, as the reply is still to be sent.
 	Shutdown func()
