@@ -1,0 +1,180 @@
+# The tour of the project: run "make".
+
+# Everything that is built or fetched goes here (but Go's own caches).
+BUILD_DIR ?= .build
+override BUILD_DIR := $(abspath $(BUILD_DIR))
+BIN := $(BUILD_DIR)/bin
+
+# Where "make install" puts things.
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+# Suites side by side would spoil each other's timing; go build uses all cores anyway.
+.NOTPARALLEL:
+
+# sudo's PATH often lacks the place of a Go that was unpacked by hand.
+GO := $(or $(shell command -v go),/usr/local/go/bin/go)
+
+# The version is git's; a tree without git, or before its first commit, has none.
+GIT := git -c safe.directory='$(CURDIR)'
+VERSION := $(or $(shell $(GIT) describe --tags --always --dirty 2>/dev/null),unknown)
+REVISION := $(or $(shell $(GIT) rev-parse --verify HEAD 2>/dev/null),unknown)
+
+# What is built belongs to whoever builds it; only the demonstration needs root.
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+SHIM := $(BIN)/containerd-shim-runsc-v1
+
+##@ Use it
+
+help: ## this tour
+	@awk 'BEGIN { \
+			print "containerd-shim-runsc-v1 runs the containers and pods of containerd in gVisor."; \
+			print "Start with README.md, or see it at work with: make demo" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { split($$0, part, /:.*## /); printf "  make %-14s %s\n", part[1], part[2] }' \
+		$(MAKEFILE_LIST)
+	@echo
+	@echo 'Folders: cmd (main), shim (the process and its wire), proc (containers and'
+	@echo '  processes), runsc (driving gVisor), utils (leaves), test (suites and tools).'
+	@echo 'Variables: BUILD_DIR (where it is built: $(BUILD_DIR)), PREFIX, DESTDIR.'
+
+build: $(SHIM) ## build the shim: bin/containerd-shim-runsc-v1 in BUILD_DIR
+
+# Go knows best whether there is something to do.
+$(SHIM): FORCE
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+		-ldflags='-s -w -X containerd-shim-runsc/shim.Version=$(VERSION) -X containerd-shim-runsc/shim.Revision=$(REVISION)' \
+		-o $@ ./cmd/containerd-shim-runsc-v1
+
+demo: demo-files ## a container in gVisor, with a containerd and an image of its own (root)
+	@$(AS_ROOT) test/demo/demo.sh run $(BIN) $(BUILD_DIR)/busybox.tar
+
+demo-shell: demo-files ## the same containerd and a shell to try ctr in (root)
+	@$(AS_ROOT) test/demo/demo.sh shell $(BIN) $(BUILD_DIR)/busybox.tar
+
+demo-files: $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BUILD_DIR)/busybox.tar
+
+# An existing configuration is the administrator's, so it is never written over.
+CONFIG := $(DESTDIR)/etc/containerd/runsc.toml
+install: build ## install the shim and its configuration (PREFIX, DESTDIR)
+	install -D -m 0755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-runsc-v1
+	@if [[ -e $(CONFIG) ]]; then \
+		echo "$(CONFIG) is there already and was left as it is"; \
+	else \
+		echo install -D -m 0644 contrib/runsc.toml $(CONFIG); \
+		install -D -m 0644 contrib/runsc.toml $(CONFIG); \
+	fi
+	@cat contrib/next-steps.txt
+
+uninstall: ## remove what install put there (a changed configuration stays)
+	rm -f $(DESTDIR)$(PREFIX)/bin/containerd-shim-runsc-v1
+	@if [[ ! -e $(CONFIG) ]]; then :; \
+	elif cmp -s contrib/runsc.toml $(CONFIG); then \
+		echo rm -f $(CONFIG); \
+		rm -f $(CONFIG); \
+	else \
+		echo "$(CONFIG) was changed and was left as it is"; \
+	fi
+
+##@ Test it
+
+# The race detector needs cgo, whatever the environment says.
+GO_TEST := SHIM_TEST_BIN=$(BIN) CGO_ENABLED=1 $(GO) test -race
+
+test: test-unit test-contract test-e2e ## all tests
+
+test-unit: deps ## each package on its own, in seconds
+	$(GO_TEST) ./cmd/... ./shim/... ./proc/... ./runsc/... ./utils/... ./test/image/...
+
+test-contract: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox ## the contract, on a scripted runsc and on the real one (root)
+	$(GO_TEST) -count=1 ./test/contract/...
+
+test-e2e: deps $(SHIM) $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/busybox-static $(BIN)/busybox ## with containerd and gVisor, end to end (root)
+	$(GO_TEST) -count=1 -timeout 30m ./test/e2e/...
+
+bench: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox-static ## measure the shim, with runc beside it (root)
+	SHIM_TEST_BIN=$(BIN) $(GO) test -count=1 -timeout 30m -run '^$$' -bench . ./test/bench/...
+
+deps:
+	@test/tools/install-deps.sh
+
+##@ Work on it
+
+lint: $(BIN)/golangci-lint $(BIN)/gazelle ## check style, the import table and the BUILD files
+	$(BIN)/golangci-lint run ./...
+	BIN=$(BIN) test/tools/bazel.sh check
+
+bazel: $(BIN)/gazelle ## write the BUILD files and MODULE.bazel's repositories anew
+	BIN=$(BIN) test/tools/bazel.sh update
+
+tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/golangci-lint $(BIN)/gazelle ## build and fetch all that the tests and lint need
+
+# Only what is ours: BUILD_DIR may be a folder that holds other things too.
+clean: ## remove all that was built and fetched
+	rm -rf $(BIN) $(BUILD_DIR)/deb $(BUILD_DIR)/busybox.tar
+	@rmdir $(BUILD_DIR) 2>/dev/null || true
+
+# The tools are Go modules of their own under test/tools: their requirements do not
+# mix with the shim's, and a tool is built again only when its go.mod changes.
+
+# $(call build-tools,MODULE,DIRECTORY,LDFLAGS): all tools of a module. They are static:
+# runsc needs that in its chroot. touch, because go leaves an equal binary alone.
+define build-tools
+	@mkdir -p $(2)
+	@cd test/tools/$(1) && CGO_ENABLED=0 $(GO) build -buildvcs=false -ldflags='-s -w $(3)' -o $(2)/ tool
+	@touch $@
+endef
+
+MODULE = $(shell cd test/tools/$(1) && $(GO) list -m -f '{{.Version}}' $(2))
+
+$(BIN)/runsc: test/tools/runsc/go.mod
+	@echo 'building runsc (2-3 minutes the first time) ...'
+	$(call build-tools,runsc,$(BIN),-X gvisor.dev/gvisor/runsc/version.version=$(call MODULE,runsc,gvisor.dev/gvisor))
+
+# One module, three binaries: the others come with the first.
+$(BIN)/containerd: test/tools/containerd/go.mod
+	@echo 'building containerd, ctr and containerd-shim-runc-v2 (2-3 minutes the first time) ...'
+	$(call build-tools,containerd,$(BIN))
+
+$(BIN)/containerd-1.7/containerd: test/tools/containerd17/go.mod
+	@echo 'building containerd 1.7 (2-3 minutes the first time) ...'
+	$(call build-tools,containerd17,$(BIN)/containerd-1.7)
+
+$(BIN)/golangci-lint: test/tools/lint/go.mod
+	@echo 'building golangci-lint (1-2 minutes the first time) ...'
+	$(call build-tools,lint,$(BIN))
+
+$(BIN)/gazelle: test/tools/gazelle/go.mod
+	@echo 'building gazelle ...'
+	$(call build-tools,gazelle,$(BIN))
+
+# Programs of Debian's, taken out of their packages; nothing is installed.
+# $(call fetch-deb,PACKAGE,PATH)
+fetch-deb = @test/tools/fetch-deb.sh $(1) $(2) $@ $(BUILD_DIR)/deb
+
+$(BIN)/busybox-static:
+	$(call fetch-deb,busybox-static,bin/busybox)
+
+$(BIN)/busybox:
+	$(call fetch-deb,busybox,bin/busybox)
+
+$(BIN)/runc:
+	$(call fetch-deb,runc,usr/sbin/runc)
+
+$(BIN)/runsc-debian:
+	$(call fetch-deb,runsc,usr/bin/runsc)
+
+$(BUILD_DIR)/busybox.tar: $(BIN)/busybox-static $(wildcard test/image/*.go test/image/cmd/mkimage/*.go)
+	$(GO) run ./test/image/cmd/mkimage -busybox $< -o $@
+
+FORCE:
+
+.PHONY: help build demo demo-shell demo-files install uninstall test test-unit \
+	test-contract test-e2e bench deps lint bazel tools clean FORCE
