@@ -52,6 +52,7 @@ type Container struct {
 	// it every goroutine that waits for one of its processes.
 	ctx    context.Context
 	cancel context.CancelFunc
+	wg     sync.WaitGroup
 
 	mu    sync.Mutex
 	execs map[string]*execution
@@ -116,7 +117,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		return nil, fmt.Errorf("create %s: write record: %w", cfg.ID, err)
 	}
 	cfg.Report(Event{Kind: EventCreated, PID: pid})
-	go c.watchSandbox(c.rt.SandboxDone())
+	c.wg.Go(func() { c.watchSandbox(c.rt.SandboxDone()) })
 	return c, nil
 }
 
@@ -177,7 +178,7 @@ func (c *Container) Wait(ctx context.Context, execID string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	if _, err := p.wait(ctx); err != nil {
+	if err := p.wait(ctx); err != nil {
 		return Status{}, err
 	}
 	return p.status(), nil
@@ -238,7 +239,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	if err := c.init.run(pid, EventStarted); err != nil {
 		return 0, err
 	}
-	go c.waitInit(outOfMemory)
+	c.wg.Go(func() { c.waitInit(outOfMemory) })
 	return pid, nil
 }
 
@@ -283,7 +284,7 @@ func (c *Container) waitInit(outOfMemory func() bool) {
 		if !e.active() {
 			continue
 		}
-		if _, err := e.wait(ctx); err != nil {
+		if err := e.wait(ctx); err != nil {
 			log.L.Warnf("%s did not end with init; taking it as killed", e.name())
 			e.forceExit(killedStatus)
 		}
@@ -304,11 +305,17 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 		c.init.end()
 		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
 	}
-	c.cancel()
-	if _, err := c.init.remove(); err != nil {
+	c.end()
+	if err := c.init.remove(); err != nil {
 		return Status{}, err
 	}
 	return c.init.status(), nil
+}
+
+// end ends the goroutines that wait for the container's processes.
+func (c *Container) end() {
+	c.cancel()
+	c.wg.Wait()
 }
 
 func (c *Container) deleteInit(ctx context.Context) error {

@@ -72,13 +72,13 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	if err := e.run(pid, EventExecStarted); err != nil {
 		return 0, err
 	}
-	go func() {
+	c.wg.Go(func() {
 		exit, err := p.Wait(c.ctx)
 		if err != nil {
 			return // the task was deleted
 		}
 		e.stop(exit)
-	}()
+	})
 	return pid, nil
 }
 
@@ -122,7 +122,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 		return Status{}, err
 	}
 	e.closeStreams(op)
-	if _, err := e.remove(); err != nil {
+	if err := e.remove(); err != nil {
 		return Status{}, err
 	}
 	e.record.remove()

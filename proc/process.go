@@ -68,15 +68,13 @@ func (p *process) status() Status {
 }
 
 // wait waits until the process has ended, or was deleted, or ctx ends.
-func (p *process) wait(ctx context.Context) (Exit, error) {
+func (p *process) wait(ctx context.Context) error {
 	select {
 	case <-p.done:
+		return nil
 	case <-ctx.Done():
-		return Exit{}, fmt.Errorf("wait for %s: %w", p.name(), ctx.Err())
+		return fmt.Errorf("wait for %s: %w", p.name(), ctx.Err())
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.exit, nil
 }
 
 // begin reserves the process for an operation that is allowed in these states. The
@@ -197,13 +195,13 @@ func (p *process) stopUnstarted() {
 }
 
 // remove ends a delete with success.
-func (p *process) remove() (Exit, error) {
+func (p *process) remove() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.endLocked()
 	ran := p.state != Created
 	if err := p.setLocked(Deleted); err != nil {
-		return Exit{}, err
+		return err
 	}
 	if !ran {
 		// It never ran, and now it never will.
@@ -213,7 +211,7 @@ func (p *process) remove() (Exit, error) {
 	if p.execID == "" {
 		p.report(Event{Kind: EventDeleted, PID: p.pid, Exit: p.exit})
 	}
-	return p.exit, nil
+	return nil
 }
 
 // save writes the record. A full disk must not keep a process from being told

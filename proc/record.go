@@ -80,7 +80,7 @@ func LoadRecord(bundle string) (Record, error) {
 	defer func() { _ = f.Close() }()
 	var rec Record
 	if err := json.NewDecoder(io.LimitReader(f, maxRecord)).Decode(&rec); err != nil {
-		return Record{}, fmt.Errorf("record %s is malformed: %v: %w", path, err, errdefs.ErrInvalidArgument)
+		return Record{}, fmt.Errorf("record %s is malformed: %w: %w", path, err, errdefs.ErrInvalidArgument)
 	}
 	return rec, nil
 }

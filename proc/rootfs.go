@@ -27,7 +27,7 @@ func mountRootfs(bundle string, mounts []Mount) error {
 		return fmt.Errorf("make mount point of the root file system: %w", err)
 	}
 	if err := mount.All(mounts, target); err != nil {
-		return errors.Join(fmt.Errorf("mount root file system on %s: %v: %w", target, err, errdefs.ErrFailedPrecondition),
+		return errors.Join(fmt.Errorf("mount root file system on %s: %w: %w", target, err, errdefs.ErrFailedPrecondition),
 			UnmountRootfs(bundle))
 	}
 	return nil

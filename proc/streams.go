@@ -289,7 +289,7 @@ func (h *holder) close() {
 func openFIFO(path string) (r, w *os.File, err error) {
 	fi, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%v: %w", err, errdefs.ErrNotFound)
+		return nil, nil, fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -60,10 +60,17 @@ func (e *Error) Unwrap() error { return e.Err }
 // commandError gives the failure of a command its errdefs kind.
 func commandError(verb, container, said string, err error) error {
 	e := &Error{Verb: verb, Container: container, Said: said, Err: err}
+	var notRun *exec.Error
+	var noFile *fs.PathError
 	switch {
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.As(err, &notRun), errors.As(err, &noFile):
 		// The binary itself is missing or cannot be run: nothing that the
 		// caller asked for is wrong.
+		if notRun != nil {
+			e.Said = notRun.Error()
+		} else {
+			e.Said = noFile.Error()
+		}
 		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
 	case gone(said, err):
 		return fmt.Errorf("%w: %w", e, errdefs.ErrNotFound)

@@ -62,7 +62,7 @@ func removeFromRunsc(ctx context.Context, p bootstrap.Params) error {
 	if err != nil {
 		return err
 	}
-	return driver(ctx).Container(p.ID, state.SandboxID, p.Bundle, state.Runsc).Remove(ctx)
+	return removeContainer(ctx, p.ID, p.Bundle, state)
 }
 
 // removeSocket removes the socket of a shim that does not answer any more.

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"containerd-shim-runsc/runsc"
 	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/options"
 )
@@ -34,7 +33,7 @@ func info(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.Wr
 	}
 	ctx, cancel := context.WithTimeout(ctx, featuresTimeout)
 	defer cancel()
-	features, err := runsc.Features(ctx, opts.BinaryName)
+	features, err := runscFeatures(ctx, opts.BinaryName)
 	if err != nil {
 		return err
 	}

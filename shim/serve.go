@@ -16,11 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
-	"containerd-shim-runsc/runsc"
 	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/events"
 	"containerd-shim-runsc/shim/task"
-	"containerd-shim-runsc/utils/reaper"
 )
 
 const (
@@ -52,7 +50,7 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	// The driver must work until the last call is answered.
 	life, end := context.WithCancel(ctx)
 	defer end()
-	d := driver(life)
+	d := newDriver(life)
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -81,13 +79,6 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	last, cancel := context.WithTimeout(life, lastWords)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(last), queue.Close(last))
-}
-
-// driver returns runsc's driver, with a reaper that runs until ctx ends.
-func driver(ctx context.Context) *runsc.Driver {
-	r := reaper.New()
-	go r.Run(ctx)
-	return runsc.New(r)
 }
 
 // publisher queues a task's events.

@@ -53,7 +53,7 @@ func cgroupError(path string, err error) error {
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, cgroup1.ErrCgroupDeleted) {
 		kind = errdefs.ErrInvalidArgument
 	}
-	return fmt.Errorf("move the shim into shim_cgroup %q: %v: %w", path, err, kind)
+	return fmt.Errorf("move the shim into shim_cgroup %q: %w: %w", path, err, kind)
 }
 
 // adjustOOMScore makes the kernel take the shim before containerd: its score is

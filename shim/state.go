@@ -11,15 +11,21 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/atomicwriter"
-
-	"containerd-shim-runsc/runsc"
 )
 
 // bundleState is what delete needs to know of a container whose shim is gone. It
 // is in the bundle before runsc is first called.
 type bundleState struct {
 	SandboxID string
-	Runsc     runsc.Config
+	Runsc     runscCall
+}
+
+// runscCall is how runsc is called for the container; its fields are those of
+// runsc's Config.
+type runscCall struct {
+	Binary string
+	Root   string
+	Flags  []string
 }
 
 const (
@@ -52,7 +58,7 @@ func loadState(bundle string) (bundleState, error) {
 	defer func() { _ = f.Close() }()
 	var s bundleState
 	if err := json.NewDecoder(io.LimitReader(f, maxState)).Decode(&s); err != nil {
-		return bundleState{}, fmt.Errorf("shim state %s is malformed: %v: %w", path, err, errdefs.ErrInvalidArgument)
+		return bundleState{}, fmt.Errorf("shim state %s is malformed: %w: %w", path, err, errdefs.ErrInvalidArgument)
 	}
 	return s, nil
 }

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 
 	runc "github.com/containerd/go-runc"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/runsc"
 	"containerd-shim-runsc/shim/options"
 	"containerd-shim-runsc/shim/task"
+	"containerd-shim-runsc/utils/reaper"
 )
 
 // runtimes makes proc's runtimes of runsc's containers.
@@ -23,14 +25,31 @@ func runtimes(d *runsc.Driver, namespace string) func(task.Request) (proc.Runtim
 		if err := state.save(r.Bundle); err != nil {
 			return nil, err
 		}
-		return container{d.Container(r.ID, state.SandboxID, r.Bundle, state.Runsc)}, nil
+		return container{d.Container(r.ID, state.SandboxID, r.Bundle, runsc.Config(state.Runsc))}, nil
 	}
+}
+
+// newDriver returns runsc's driver, with a reaper that runs until ctx ends.
+func newDriver(ctx context.Context) *runsc.Driver {
+	r := reaper.New()
+	go r.Run(ctx)
+	return runsc.New(r)
+}
+
+// removeContainer removes all that is runsc's of a container whose shim is gone.
+func removeContainer(ctx context.Context, id, bundle string, s bundleState) error {
+	return newDriver(ctx).Container(id, s.SandboxID, bundle, runsc.Config(s.Runsc)).Remove(ctx)
+}
+
+// runscFeatures asks a runsc binary for its features.
+func runscFeatures(ctx context.Context, binary string) (*features.Features, error) {
+	return runsc.Features(ctx, binary)
 }
 
 // runscConfig returns how runsc is called for the containers of a sandbox. Each
 // namespace has a root of its own, so that two may use the same id.
-func runscConfig(o options.Options, namespace, sandboxID string) runsc.Config {
-	return runsc.Config{
+func runscConfig(o options.Options, namespace, sandboxID string) runscCall {
+	return runscCall{
 		Binary: o.BinaryName,
 		Root:   filepath.Join(o.Root, namespace),
 		Flags:  o.Flags(sandboxID),

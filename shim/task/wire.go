@@ -143,7 +143,7 @@ func fromJSON(a *anypb.Any, v any) error {
 		return fmt.Errorf("none given: %w", errdefs.ErrInvalidArgument)
 	}
 	if err := json.Unmarshal(a.Value, v); err != nil {
-		return fmt.Errorf("%s is malformed: %v: %w", a.TypeUrl, err, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("%s is malformed: %w: %w", a.TypeUrl, err, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func Load(bundle string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spec: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, maxSpec+1))
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
@@ -45,7 +45,7 @@ func Load(bundle string) (*specs.Spec, error) {
 	}
 	var spec specs.Spec
 	if err := json.Unmarshal(b, &spec); err != nil {
-		return nil, fmt.Errorf("spec %s is malformed: %v: %w", path, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("spec %s is malformed: %w: %w", path, err, errdefs.ErrInvalidArgument)
 	}
 	if spec.Process == nil || spec.Root == nil {
 		return nil, fmt.Errorf("spec %s has no process or no root: %w", path, errdefs.ErrInvalidArgument)
