@@ -1,0 +1,223 @@
+package task
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	eventsapi "github.com/containerd/containerd/api/events"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
+	taskv3 "github.com/containerd/containerd/api/runtime/task/v3"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// One set of handlers serves both versions, which is right as long as they are the
+// same on the wire.
+func TestV2AndV3AreTheSameOnTheWire(t *testing.T) {
+	v2 := protodesc.ToFileDescriptorProto(taskapi.File_runtime_task_v2_shim_proto)
+	v3 := protodesc.ToFileDescriptorProto(taskv3.File_runtime_task_v3_shim_proto)
+	v2.Name, v3.Name = nil, nil
+	v2.Options, v3.Options = nil, nil
+	text2 := strings.ReplaceAll(v2.String(), "containerd.task.v2", "containerd.task.vN")
+	text3 := strings.ReplaceAll(v3.String(), "containerd.task.v3", "containerd.task.vN")
+	if strings.Join(strings.Fields(text2), " ") != strings.Join(strings.Fields(text3), " ") {
+		t.Error("containerd's task v2 and v3 differ")
+	}
+	var names []string
+	methods := taskv3.File_runtime_task_v3_shim_proto.Services().ByName("Task").Methods()
+	for i := range methods.Len() {
+		names = append(names, string(methods.Get(i).Name()))
+	}
+	if len(names) != 17 {
+		t.Errorf("methods %v: is each of them registered?", names)
+	}
+	if s := taskv3.File_runtime_task_v3_shim_proto.Services().ByName("Task"); s.FullName() != protoreflect.FullName(serviceV3) {
+		t.Errorf("service %s", s.FullName())
+	}
+}
+
+func TestT1_Ids(t *testing.T) {
+	s := newService(t)
+	for _, id := range []string{"", "../x", "a/b", strings.Repeat("x", 200)} {
+		_, err := s.createRPC(t.Context(), &taskapi.CreateTaskRequest{ID: id, Bundle: bundle(t, "")})
+		if !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	s.run("web", "")
+	s.run("web-1", "")
+	if _, err := s.createRPC(t.Context(), &taskapi.CreateTaskRequest{ID: "web", Bundle: bundle(t, "")}); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("a second web: %v", err)
+	}
+}
+
+func TestT1_AFailedCreateFreesItsID(t *testing.T) {
+	s := newService(t)
+	for name, r := range map[string]*taskapi.CreateTaskRequest{
+		"no bundle":       {ID: "web", Bundle: "/nonexistent"},
+		"relative bundle": {ID: "web", Bundle: "bundle"},
+		"unknown options": {ID: "web", Bundle: bundle(t, ""), Options: &anypb.Any{TypeUrl: "x.Options", Value: []byte{1}}},
+		"bad stdin":       {ID: "web", Bundle: bundle(t, ""), Stdin: "file:///x"},
+	} {
+		if _, err := s.createRPC(t.Context(), r); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.run("web", "")
+}
+
+func TestT3_Unknown(t *testing.T) {
+	s := newService(t)
+	s.run("web", "")
+	if _, err := s.stateRPC(t.Context(), &taskapi.StateRequest{ID: "we"}); !errdefs.IsNotFound(err) {
+		t.Errorf("task: %v", err)
+	}
+	if _, err := s.stateRPC(t.Context(), &taskapi.StateRequest{ID: "web", ExecID: "e"}); !errdefs.IsNotFound(err) {
+		t.Errorf("exec: %v", err)
+	}
+	resp, err := s.connectRPC(t.Context(), &taskapi.ConnectRequest{ID: "nobody"})
+	if err != nil || resp.ShimPid == 0 || resp.TaskPid != 0 {
+		t.Errorf("connect: %v, %v", resp, err)
+	}
+}
+
+func TestT8_APausePausesThePod(t *testing.T) {
+	s := newService(t)
+	s.run("pod", "")
+	s.run("c1", "pod")
+	s.run("other", "")
+	if _, err := s.pauseRPC(t.Context(), &taskapi.PauseRequest{ID: "c1"}); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]tasktypes.Status{
+		"pod": tasktypes.Status_PAUSED, "c1": tasktypes.Status_PAUSED, "other": tasktypes.Status_RUNNING,
+	} {
+		if st, err := s.stateRPC(t.Context(), &taskapi.StateRequest{ID: id}); err != nil || st.Status != want {
+			t.Errorf("%s: %v, %v", id, st, err)
+		}
+	}
+	if _, err := s.resumeRPC(t.Context(), &taskapi.ResumeRequest{ID: "pod"}); err != nil {
+		t.Fatal(err)
+	}
+	paused, resumed := 0, 0
+	s.mu.Lock()
+	for _, e := range s.events {
+		switch e.(type) {
+		case *eventsapi.TaskPaused:
+			paused++
+		case *eventsapi.TaskResumed:
+			resumed++
+		}
+	}
+	s.mu.Unlock()
+	if paused != 2 || resumed != 2 {
+		t.Errorf("%d paused, %d resumed", paused, resumed)
+	}
+}
+
+func TestT9_APodMayUseWhatItsContainersMay(t *testing.T) {
+	s := newService(t)
+	s.run("pod", "")
+	s.run("c1", "pod")
+	s.run("c2", "pod")
+	update := func(id, json string) *specs.LinuxResources {
+		t.Helper()
+		if _, err := s.updateRPC(t.Context(), &taskapi.UpdateTaskRequest{ID: id, Resources: &anypb.Any{Value: []byte(json)}}); err != nil {
+			t.Fatal(err)
+		}
+		f := s.runtimes[id]
+		return f.updates[len(f.updates)-1]
+	}
+	if r := update("c1", `{"memory":{"limit":100}}`); *r.Memory.Limit != -1 {
+		t.Errorf("c2 has no limit, so the pod has none: %d", *r.Memory.Limit)
+	}
+	r := update("c2", `{"memory":{"limit":50},"cpu":{"quota":50000,"period":100000,"shares":2}}`)
+	if *r.Memory.Limit != 150 || *r.CPU.Quota != -1 || *r.CPU.Shares != 2 {
+		t.Errorf("memory %d, quota %d, shares %d", *r.Memory.Limit, *r.CPU.Quota, *r.CPU.Shares)
+	}
+	if r := update("c1", `{"memory":{"limit":100},"cpu":{"quota":10000,"period":50000}}`); *r.CPU.Quota != 70000 || *r.CPU.Period != 100000 {
+		t.Errorf("quota %d of %d", *r.CPU.Quota, *r.CPU.Period)
+	}
+}
+
+func TestT12_ShutdownOnlyWithoutTasks(t *testing.T) {
+	s := newService(t)
+	s.run("web", "")
+	shutdown := func() {
+		if _, err := s.shutdownRPC(t.Context(), &taskapi.ShutdownRequest{}); err != nil {
+			t.Error(err)
+		}
+	}
+	shutdown()
+	if s.downs != 0 {
+		t.Error("ended with a task")
+	}
+	_, _ = s.killRPC(t.Context(), &taskapi.KillRequest{ID: "web", Signal: 9})
+	if _, err := s.waitRPC(t.Context(), &taskapi.WaitRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.deleteRPC(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	shutdown()
+	shutdown()
+	if s.downs != 1 {
+		t.Errorf("ended %d times", s.downs)
+	}
+}
+
+func TestAPanicIsAnErrorOfItsCall(t *testing.T) {
+	s := newService(t)
+	s.run("web", "")
+	s.runtimes["web"].panics = true
+	call := method(s.statsRPC)
+	_, err := call(t.Context(), func(m any) error {
+		proto.Merge(m.(proto.Message), &taskapi.StatsRequest{ID: "web"})
+		return nil
+	})
+	if err = errgrpc.ToNative(err); !errdefs.IsInternal(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	s := newService(t)
+	s.run("web", "")
+	ctx := t.Context()
+	for name, call := range map[string]func(context.Context) error{
+		"exec without a process": func(ctx context.Context) error {
+			_, err := s.execRPC(ctx, &taskapi.ExecProcessRequest{ID: "web", ExecID: "e"})
+			return err
+		},
+		"exec with garbage": func(ctx context.Context) error {
+			_, err := s.execRPC(ctx, &taskapi.ExecProcessRequest{ID: "web", ExecID: "e", Spec: &anypb.Any{Value: []byte("{")}})
+			return err
+		},
+		"exec without arguments": func(ctx context.Context) error {
+			_, err := s.execRPC(ctx, &taskapi.ExecProcessRequest{ID: "web", ExecID: "e", Spec: &anypb.Any{Value: []byte("{}")}})
+			return err
+		},
+		"resources that are none": func(ctx context.Context) error {
+			_, err := s.updateRPC(ctx, &taskapi.UpdateTaskRequest{ID: "web", Resources: &anypb.Any{Value: []byte("[]")}})
+			return err
+		},
+		"a terminal too wide": func(ctx context.Context) error {
+			_, err := s.resizeRPC(ctx, &taskapi.ResizePtyRequest{ID: "web", Width: 1 << 16})
+			return err
+		},
+	} {
+		if err := call(ctx); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.checkpointRPC(ctx, &taskapi.CheckpointTaskRequest{ID: "web"}); !errdefs.IsNotImplemented(err) {
+		t.Errorf("checkpoint: %v", err)
+	}
+}
