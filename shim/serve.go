@@ -39,14 +39,13 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
 	}
+	if err := adjustOOMScore(); err != nil {
+		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
+	}
 	listener, err := net.FileListener(os.NewFile(listenerFD, "listener"))
 	if err != nil {
 		return fmt.Errorf("take over the socket: %w", err)
 	}
-	// A shim whose socket is gone cannot be joined by a container of its pod,
-	// which is what is wanted of one that ends.
-	defer func() { _ = bootstrap.Remove(p.Socket) }()
-
 	// The driver must work until the last call is answered.
 	life, end := context.WithCancel(ctx)
 	defer end()
@@ -76,6 +75,8 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	case err = <-failed:
 		err = fmt.Errorf("serve: %w", err)
 	}
+	// First the socket: without it, a shim that ends cannot be joined.
+	err = errors.Join(err, bootstrap.Remove(p.Socket))
 	last, cancel := context.WithTimeout(life, lastWords)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(last), queue.Close(last))

@@ -45,9 +45,8 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 		return err
 	}
 	if !joined {
-		err := spawn(ctx, p, opts, socket, listener)
-		_ = listener.Close()
-		if err != nil {
+		defer func() { _ = listener.Close() }()
+		if err := spawn(ctx, p, opts, socket, listener); err != nil {
 			return errors.Join(err, bootstrap.Remove(socket))
 		}
 	}
@@ -105,8 +104,10 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, socket
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the serving shim: %w", err)
 	}
-	if err := settle(cmd.Process.Pid, opts); err != nil {
-		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	if opts.ShimCgroup != "" {
+		if err := joinCgroup(cmd.Process.Pid, opts.ShimCgroup); err != nil {
+			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		}
 	}
 	return cmd.Process.Release()
 }

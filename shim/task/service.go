@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -92,6 +93,9 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	opts, err := options.FromAny(r.options)
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
+	}
+	for _, what := range opts.Ignored {
+		log.G(ctx).Warnf("create %s: %s", r.id, what)
 	}
 	spec, err := oci.Load(r.bundle)
 	if err != nil {

@@ -10,24 +10,9 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 
 	"containerd-shim-runsc/shim/metrics"
-	"containerd-shim-runsc/shim/options"
 )
-
-// settle gives the serving process its place on the host.
-func settle(pid int, opts options.Options) error {
-	if opts.ShimCgroup != "" {
-		if err := joinCgroup(pid, opts.ShimCgroup); err != nil {
-			return err
-		}
-	}
-	if err := adjustOOMScore(pid); err != nil {
-		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
-	}
-	return nil
-}
 
 // joinCgroup moves the process into an existing cgroup.
 func joinCgroup(pid int, path string) error {
@@ -58,8 +43,9 @@ func cgroupError(path string, err error) error {
 
 // adjustOOMScore makes the kernel take the shim before containerd: its score is
 // one higher, and the containers' are higher still.
-func adjustOOMScore(pid int) error {
-	b, err := os.ReadFile("/proc/self/oom_score_adj")
+func adjustOOMScore() error {
+	const path = "/proc/self/oom_score_adj"
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -68,6 +54,5 @@ func adjustOOMScore(pid int) error {
 		return err
 	}
 	const most = 1000 // OOM_SCORE_ADJ_MAX
-	score = min(score+1, most)
-	return os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
+	return os.WriteFile(path, []byte(strconv.Itoa(min(score+1, most))), 0)
 }

@@ -1,0 +1,130 @@
+package bootstrap
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// Listen makes sure that there is one listener at path. If a living shim
+// listens there, joined is true and ln is nil. Otherwise ln is the new
+// listener, bound and listening, for the caller to close; a socket that a dead
+// shim left is replaced. Of any number of callers at one moment, in any number
+// of processes, exactly one gets the listener.
+//
+// A missing directory is made with mode 0700, the socket has mode 0600. The
+// call waits for others that are between asking and binding in the same
+// directory, which takes them well under a millisecond.
+//
+// A path that is too long or not absolute is InvalidArgument, one that is taken
+// by something else than a socket FailedPrecondition, one that others than this
+// user could have put there PermissionDenied, a failing system call Internal.
+func Listen(path string) (ln *os.File, joined bool, err error) {
+	if err := checkPath(path); err != nil {
+		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	dir := filepath.Dir(path)
+	if err := makeDir(dir); err != nil {
+		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	defer unlock()
+	state, err := look(path)
+	if err != nil {
+		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	switch state {
+	case living:
+		return nil, true, nil
+	case stale:
+		if err := os.Remove(path); err != nil {
+			return nil, false, fmt.Errorf("listen at %s: remove the socket of a dead shim: %w: %w", path, err, errdefs.ErrInternal)
+		}
+	}
+	ln, err = bind(path)
+	if err != nil {
+		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
+	}
+	return ln, false, nil
+}
+
+// Remove removes the socket at path, whether somebody listens there or not. It
+// is for the owner of the listener, before the listener is closed. No socket is
+// no error. The errors are those of Listen.
+func Remove(path string) error {
+	_, err := remove(path, func(state) bool { return true })
+	return err
+}
+
+// RemoveStale removes the socket at path if nobody listens there any more, and
+// says whether it did. It is for those who clean up after another process.
+// Neither no socket nor a living shim is an error. The errors are those of
+// Listen.
+func RemoveStale(path string) (bool, error) {
+	return remove(path, func(s state) bool { return s == stale })
+}
+
+func remove(path string, wanted func(state) bool) (bool, error) {
+	if err := checkPath(path); err != nil {
+		return false, fmt.Errorf("remove socket %s: %w", path, err)
+	}
+	unlock, err := lockDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("remove socket %s: %w", path, err)
+	}
+	defer unlock()
+	state, err := look(path)
+	if err != nil {
+		return false, fmt.Errorf("remove socket %s: %w", path, err)
+	}
+	if state == absent || !wanted(state) {
+		return false, nil
+	}
+	if err := os.Remove(path); err != nil {
+		return false, fmt.Errorf("remove socket: %w: %w", err, errdefs.ErrInternal)
+	}
+	return true, nil
+}
+
+func checkPath(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("want an absolute path: %w", errdefs.ErrInvalidArgument)
+	}
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("the path has %d bytes and a socket's can have %d; configure a directory of at most %d: %w",
+			len(path), maxSocketPath, maxSocketPath-len(path)+len(filepath.Dir(path)), errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// bind returns a socket that listens at path.
+func bind(path string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	// The file that bind makes takes its mode from the socket, so that it never
+	// exists with another one.
+	if err := unix.Fchmod(fd, 0o600); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fchmod", err), f.Close())
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return nil, errors.Join(os.NewSyscallError("bind", err), f.Close())
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		return nil, errors.Join(os.NewSyscallError("listen", err), os.Remove(path), f.Close())
+	}
+	return f, nil
+}
