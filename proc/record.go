@@ -1,17 +1,12 @@
 package proc
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/containerd/errdefs"
-	"github.com/moby/sys/atomicwriter"
+	"containerd-shim-runsc/utils/jsonfile"
 )
 
 // Record is what is kept of a process in its bundle, so that its end can be told
@@ -53,13 +48,7 @@ func newRecorder(bundle, container, execID string) recorder {
 	return recorder{container: container, path: filepath.Join(bundle, name)}
 }
 
-func (r recorder) save(rec Record) error {
-	b, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	return atomicwriter.WriteFile(r.path, b, 0o600)
-}
+func (r recorder) save(rec Record) error { return jsonfile.Write(r.path, rec) }
 
 func (r recorder) remove() {
 	// What stays is removed with the bundle.
@@ -69,18 +58,9 @@ func (r recorder) remove() {
 // LoadRecord reads the record of the bundle's init. None is NotFound; one that
 // cannot be read as a record is InvalidArgument.
 func LoadRecord(bundle string) (Record, error) {
-	path := filepath.Join(bundle, initRecord)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Record{}, fmt.Errorf("no record %s: %w", path, errdefs.ErrNotFound)
-	}
-	if err != nil {
-		return Record{}, fmt.Errorf("open record: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	var rec Record
-	if err := json.NewDecoder(io.LimitReader(f, maxRecord)).Decode(&rec); err != nil {
-		return Record{}, fmt.Errorf("record %s is malformed: %w: %w", path, err, errdefs.ErrInvalidArgument)
+	if err := jsonfile.Read(filepath.Join(bundle, initRecord), maxRecord, &rec); err != nil {
+		return Record{}, fmt.Errorf("record: %w", err)
 	}
 	return rec, nil
 }

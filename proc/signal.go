@@ -59,13 +59,7 @@ func (c *Container) killCreated(sig unix.Signal) error {
 // runsc does the latter in one step; the execs come first because their callers
 // should see them end by their own signal.
 func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
-	c.mu.Lock()
-	execs := make([]*execution, 0, len(c.execs))
-	for _, e := range c.execs {
-		execs = append(execs, e)
-	}
-	c.mu.Unlock()
-	for _, e := range execs {
+	for _, e := range c.listExecs() {
 		if pid := e.runningPID(); pid != 0 {
 			if err := c.rt.Signal(ctx, pid, sig); err != nil && !errdefs.IsNotFound(err) {
 				return err

@@ -1,16 +1,10 @@
 package shim
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
-	"github.com/containerd/errdefs"
-	"github.com/moby/sys/atomicwriter"
+	"containerd-shim-runsc/utils/jsonfile"
 )
 
 // bundleState is what delete needs to know of a container whose shim is gone. It
@@ -35,30 +29,18 @@ const (
 )
 
 func (s bundleState) save(bundle string) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode shim state: %w", err)
-	}
-	if err := atomicwriter.WriteFile(filepath.Join(bundle, stateName), b, 0o600); err != nil {
-		return fmt.Errorf("write shim state: %w", err)
+	if err := jsonfile.Write(filepath.Join(bundle, stateName), s); err != nil {
+		return fmt.Errorf("shim state: %w", err)
 	}
 	return nil
 }
 
 // loadState reads the state. None is NotFound: the container was never created.
+// One that cannot be read as a state is InvalidArgument.
 func loadState(bundle string) (bundleState, error) {
-	path := filepath.Join(bundle, stateName)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return bundleState{}, fmt.Errorf("no shim state %s: %w", path, errdefs.ErrNotFound)
-	}
-	if err != nil {
-		return bundleState{}, fmt.Errorf("open shim state: %w", err)
-	}
-	defer func() { _ = f.Close() }()
 	var s bundleState
-	if err := json.NewDecoder(io.LimitReader(f, maxState)).Decode(&s); err != nil {
-		return bundleState{}, fmt.Errorf("shim state %s is malformed: %w: %w", path, err, errdefs.ErrInvalidArgument)
+	if err := jsonfile.Read(filepath.Join(bundle, stateName), maxState, &s); err != nil {
+		return bundleState{}, fmt.Errorf("shim state: %w", err)
 	}
 	return s, nil
 }
