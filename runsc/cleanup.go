@@ -64,9 +64,6 @@ func (c *Container) Remove(ctx context.Context) error {
 // that is being created meanwhile opens it or makes it anew
 // (openNullNetNS in runsc/container), so it needs no lock.
 func (c *Container) tidyRoot() error {
-	if !c.root {
-		return nil
-	}
 	states, err := filepath.Glob(filepath.Join(c.runc.Root, "*.state"))
 	if err != nil || len(states) > 0 {
 		return err
