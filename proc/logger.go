@@ -111,6 +111,9 @@ type logger struct {
 	err    error
 }
 
+// ended has nothing to tell: the logger sees the end of its pipes.
+func (*logger) ended(<-chan struct{}) {}
+
 func (l *logger) drain(ctx context.Context) {
 	select {
 	case <-l.done:

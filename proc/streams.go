@@ -2,7 +2,6 @@ package proc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 )
 
 // drainTimeout bounds how long a delete waits for output that nobody reads. It
@@ -41,6 +39,9 @@ type streams struct {
 
 // output is what the shim holds of a process's stdout or stderr.
 type output interface {
+	// ended is told when the process has ended; what it wrote is all there once
+	// written is closed. It does not wait.
+	ended(written <-chan struct{})
 	// drain waits until what was written is read, or ctx ends.
 	drain(ctx context.Context)
 	// close lets go.
@@ -153,7 +154,7 @@ func (o opener) openOutput(s *streams, uri string, file **os.File) error {
 			return err
 		}
 		*file = w
-		s.outputs = append(s.outputs, &fifoOutput{hold: r})
+		s.outputs = append(s.outputs, newFIFOOutput(path(uri), r))
 		return o.owner.own(w)
 	case "file":
 		if err := os.MkdirAll(filepath.Dir(path(uri)), 0o755); err != nil {
@@ -212,9 +213,20 @@ func (s *streams) ended() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.closeFilesLocked()
+	written := alreadyClosed()
 	if s.term != nil {
 		s.term.end()
+		written = s.term.outDone
 	}
+	for _, o := range s.outputs {
+		o.ended(written)
+	}
+}
+
+func alreadyClosed() <-chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
 }
 
 func (s *streams) closeFilesLocked() {
@@ -272,82 +284,3 @@ func (s *streams) close(ctx context.Context) {
 		o.close()
 	}
 }
-
-// holder holds a file open until it is closed, which may be done often.
-type holder struct {
-	once sync.Once
-	f    *os.File
-}
-
-func (h *holder) close() {
-	h.once.Do(func() { _ = h.f.Close() })
-}
-
-// openFIFO opens both ends of a FIFO without waiting for anybody at the other
-// side. Each end is a description of its own, so that the sandbox may change the
-// mode of the one that it gets.
-func openFIFO(path string) (r, w *os.File, err error) {
-	fi, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if fi.Mode()&os.ModeNamedPipe == 0 {
-		return nil, nil, fmt.Errorf("%s is not a FIFO: %w", path, errdefs.ErrInvalidArgument)
-	}
-	// An end for both opens at once, and while it is there so do the others.
-	both, err := openRaw(path, unix.O_RDWR)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = both.Close() }()
-	if r, err = openRaw(path, unix.O_RDONLY); err != nil {
-		return nil, nil, err
-	}
-	if w, err = openRaw(path, unix.O_WRONLY); err != nil {
-		_ = r.Close()
-		return nil, nil, err
-	}
-	return r, w, nil
-}
-
-// openRaw opens a file in blocking mode, as a process expects its streams.
-// os.OpenFile would set the FIFO to non-blocking mode.
-func openRaw(path string, flags int) (*os.File, error) {
-	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		return os.NewFile(uintptr(fd), path), nil
-	}
-}
-
-// fifoOutput holds the read end of a FIFO that the sandbox writes to. With it the
-// sandbox gets no SIGPIPE when the reader goes away, and what is unread stays.
-type fifoOutput struct {
-	hold *os.File
-}
-
-// drain waits until the FIFO is empty. A pipe wakes nobody when it becomes empty,
-// so it is looked at; mostly it is empty at the first look.
-func (f *fifoOutput) drain(ctx context.Context) {
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		n, err := unix.IoctlGetInt(int(f.hold.Fd()), unix.TIOCINQ)
-		if err != nil || n == 0 {
-			return
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (f *fifoOutput) close() { _ = f.hold.Close() }

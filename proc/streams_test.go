@@ -1,0 +1,256 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/console"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// open opens streams and closes them at the end of the test.
+func open(t *testing.T, stdio Stdio) *streams {
+	t.Helper()
+	s, err := opener{id: "c", namespace: "ns"}.open(stdio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.abandon)
+	return s
+}
+
+func TestP15_OutputWithoutAReaderStaysUntilItIsRead(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdout: path})
+	if _, err := s.ends()[1].WriteString("said before the end"); err != nil {
+		t.Fatal(err)
+	}
+	s.started(nil)
+	s.ended()
+	done := make(chan struct{})
+	go func() { defer close(done); s.close(context.Background()) }()
+	b, err := os.ReadFile(path)
+	if err != nil || string(b) != "said before the end" {
+		t.Errorf("%q, %v", b, err)
+	}
+	<-done
+}
+
+func TestP14_OutputThatNobodyReadsDoesNotHoldUpForEver(t *testing.T) {
+	s := open(t, Stdio{Stdout: fifo(t)})
+	if _, err := s.ends()[1].WriteString("unread"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.close(ctx)
+}
+
+func TestAVanishedReaderIsNoSIGPIPE(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdout: path})
+	r, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	if _, err := s.ends()[1].WriteString("x"); err != nil {
+		t.Errorf("write: %v", err)
+	}
+}
+
+func TestP11_OnlyCloseStdinIsTheEndOfInput(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdin: path})
+	client := func(text string) {
+		w, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Close()
+	}
+	client("one ")
+	client("two")
+	b := make([]byte, 7)
+	if _, err := io.ReadFull(s.ends()[0], b); err != nil || string(b) != "one two" {
+		t.Errorf("%q, %v", b, err)
+	}
+	s.closeStdin()
+	s.closeStdin()
+	if n, err := s.ends()[0].Read(b); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes, %v, want the end", n, err)
+	}
+}
+
+func TestStreamsThatCannotBe(t *testing.T) {
+	regular := filepath.Join(t.TempDir(), "file")
+	write(t, regular, "")
+	for name, tt := range map[string]struct {
+		stdio Stdio
+		want  func(error) bool
+	}{
+		"unknown scheme":   {Stdio{Stdout: "http://x"}, errdefs.IsInvalidArgument},
+		"no FIFO":          {Stdio{Stderr: regular}, errdefs.IsInvalidArgument},
+		"missing FIFO":     {Stdio{Stdout: regular + "-missing"}, errdefs.IsNotFound},
+		"file as stdin":    {Stdio{Stdin: "file://" + regular}, errdefs.IsInvalidArgument},
+		"relative logger":  {Stdio{Stdout: "binary:logger"}, errdefs.IsInvalidArgument},
+		"not a URI at all": {Stdio{Stdout: "%zz://\x01"}, errdefs.IsInvalidArgument},
+	} {
+		s, err := opener{}.open(tt.stdio)
+		if !tt.want(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			s.abandon()
+		}
+	}
+}
+
+func TestAFileIsAppendedTo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "log")
+	for _, text := range []string{"a", "b"} {
+		s := open(t, Stdio{Stdout: "file://" + path})
+		if _, err := s.ends()[1].WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "ab" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestLoggers(t *testing.T) {
+	dir := t.TempDir()
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return "binary://" + path
+	}
+	t.Run("gets output, arguments and names", func(t *testing.T) {
+		out := filepath.Join(dir, "out")
+		uri := script("good", `exec 5>&-; { echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1=$2"; cat <&3; } >`+out)
+		s := open(t, Stdio{Stdout: uri + "?key=value"})
+		if _, err := s.ends()[1].WriteString("text"); err != nil {
+			t.Fatal(err)
+		}
+		s.started(nil)
+		s.close(t.Context())
+		if b, err := os.ReadFile(out); err != nil || string(b) != "c ns key=value\ntext" {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+	t.Run("one that ends at once", func(t *testing.T) {
+		s, err := opener{}.open(Stdio{Stdout: script("bad", "exit 3")})
+		if err == nil {
+			// It may end after it was ready; then the streams are there.
+			s.abandon()
+			return
+		}
+		if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "status 3") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// terminalPair makes a terminal and returns its master, as the runtime would, and
+// the other end.
+func terminalPair(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	c, path, err := console.NewPty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	slave, err = os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(c.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), "master"), slave
+}
+
+func TestP15_ATerminalsOutputIsCopiedThoughSomebodyHoldsItOpen(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdout: path, Terminal: true})
+	master, slave := terminalPair(t)
+	defer func() { _ = slave.Close() }()
+	s.started(master)
+	text := strings.Repeat("x", 3000)
+	if _, err := slave.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	s.ended()
+	b, err := os.ReadFile(path)
+	if err != nil || string(b) != text {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	s.close(t.Context())
+}
+
+func TestP10_ResizeIsSeenByTheOtherEnd(t *testing.T) {
+	s := open(t, Stdio{Terminal: true})
+	master, slave := terminalPair(t)
+	defer func() { _ = slave.Close() }()
+	s.started(master)
+	if err := s.resize(132, 43); err != nil {
+		t.Fatal(err)
+	}
+	ws, err := unix.IoctlGetWinsize(int(slave.Fd()), unix.TIOCGWINSZ)
+	if err != nil || ws.Col != 132 || ws.Row != 43 {
+		t.Errorf("%+v, %v", ws, err)
+	}
+}
+
+func TestP14_ATerminalWhoseReaderIsStuckIsClosedInTime(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdout: path, Terminal: true})
+	// Somebody opens the FIFO and does not read.
+	r, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	master, slave := terminalPair(t)
+	defer func() { _ = slave.Close() }()
+	s.started(master)
+	_ = slave.SetWriteDeadline(time.Now())
+	go func() {
+		defer func() { _ = slave.Close() }()
+		b := make([]byte, 4096)
+		for range 64 { // more than the FIFO and the terminal hold
+			if _, err := slave.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	s.close(ctx)
+}
