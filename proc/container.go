@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -136,9 +137,6 @@ func (c *Container) opener(id string) opener {
 	return opener{id: id, namespace: c.namespace, owner: c.owner}
 }
 
-// ID returns the task's id.
-func (c *Container) ID() string { return c.id }
-
 // Bundle returns the task's bundle.
 func (c *Container) Bundle() string { return c.bundle }
 
@@ -209,23 +207,44 @@ func (c *Container) Exec(execID string, stdio Stdio, spec *specs.Process) error 
 	if execID == "" {
 		return fmt.Errorf("exec in %s: the empty id is init's: %w", c.id, errdefs.ErrAlreadyExists)
 	}
-	if err := validExecID(execID); err != nil {
+	// The record is named after it, so it must be a single file name.
+	if err := identifiers.Validate(execID); err != nil {
 		return fmt.Errorf("exec in %s: %w", c.id, err)
 	}
+	e := &execution{
+		process: newProcess(execID, stdio, newRecorder(c.bundle, c.id, execID), c.report),
+		spec:    spec,
+	}
+	if err := c.addExec(e); err != nil {
+		return err
+	}
+	if err := e.save(); err != nil {
+		c.dropExec(execID)
+		return fmt.Errorf("exec in %s: %w", c.id, err)
+	}
+	c.report(Event{Kind: EventExecAdded, ExecID: execID})
+	return nil
+}
+
+// addExec reserves the exec's id.
+func (c *Container) addExec(e *execution) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	execID := e.execID
 	if c.execs[execID] != nil {
 		return fmt.Errorf("exec %s of %s: %w", execID, c.id, errdefs.ErrAlreadyExists)
 	}
 	if s := c.init.status().State; s != Running || c.ending {
 		return fmt.Errorf("exec in %s: it is %s: %w", c.id, s, errdefs.ErrFailedPrecondition)
 	}
-	c.execs[execID] = &execution{
-		process: newProcess(execID, stdio, newRecorder(c.bundle, c.id, execID), c.report),
-		spec:    spec,
-	}
-	c.report(Event{Kind: EventExecAdded, ExecID: execID})
+	c.execs[execID] = e
 	return nil
+}
+
+func (c *Container) dropExec(execID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.execs, execID)
 }
 
 // errEnding is why nothing is started in a container whose init has ended.

@@ -2,8 +2,8 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -19,22 +19,11 @@ type execution struct {
 	inner int
 }
 
-// validExecID refuses an id that is no single file name, as the record is named
-// after it. What containerd allows (pkg/identifiers) passes.
-func validExecID(id string) error {
-	const most = 128
-	if len(id) > most || !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`).MatchString(id) {
-		return fmt.Errorf("exec id %.*q is not up to %d letters, digits, dots, dashes and underscores: %w",
-			most, id, most, errdefs.ErrInvalidArgument)
-	}
-	return nil
-}
-
 // active reports whether the exec runs or is being started.
 func (e *execution) active() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.state == Running || e.state == Created && e.op == "start"
+	return e.state == Running || e.state == Created && e.op == opStart
 }
 
 // beginStart reserves an exec for its start. It takes the container's lock first,
@@ -42,7 +31,7 @@ func (e *execution) active() bool {
 func (c *Container) beginStart(ctx context.Context, e *execution) (context.Context, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	op, err := e.begin(ctx, "start", Created)
+	op, err := e.begin(ctx, opStart, Created)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +59,8 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	}
 	pid := c.init.status().PID
 	if err := e.run(pid, EventExecStarted); err != nil {
-		return 0, err
+		// It is forced to have ended, so it must end.
+		return 0, errors.Join(err, c.rt.SignalExec(op, p.PID(), unix.SIGKILL))
 	}
 	c.wg.Go(func() {
 		exit, err := p.Wait(c.ctx)
@@ -101,7 +91,7 @@ func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, err
 	return p, nil
 }
 
-// pid returns the in-sandbox pid of a running exec, or 0.
+// runningPID returns the in-sandbox pid of a running exec, or 0.
 func (e *execution) runningPID() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,7 +107,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 	if err != nil {
 		return Status{}, err
 	}
-	op, err := e.begin(ctx, "delete", Created, Stopped)
+	op, err := e.begin(ctx, opDelete, Created, Stopped)
 	if err != nil {
 		return Status{}, err
 	}
@@ -126,18 +116,17 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 		return Status{}, err
 	}
 	e.record.remove()
-	c.mu.Lock()
-	delete(c.execs, execID)
-	c.mu.Unlock()
+	c.dropExec(execID)
 	return e.status(), nil
 }
 
 // killExec signals a running exec.
 func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
+	if pid := e.runningPID(); pid != 0 {
+		return c.rt.SignalExec(ctx, pid, sig)
+	}
 	switch s := e.status().State; s {
-	case Running:
-		return c.rt.Signal(ctx, e.runningPID(), sig)
-	case Stopped, Deleted:
+	case Running, Stopped, Deleted:
 		return fmt.Errorf("kill %s: it has ended: %w", e.name(), errdefs.ErrNotFound)
 	default:
 		return fmt.Errorf("kill %s: it is %s: %w", e.name(), s, errdefs.ErrFailedPrecondition)

@@ -137,11 +137,11 @@ func (f *fakeRuntime) Exec(ctx context.Context, _ ExecOptions) (ExecProcess, err
 	return e, nil
 }
 
-func (f *fakeRuntime) Signal(ctx context.Context, pid int, _ unix.Signal) error {
-	if pid != 0 {
-		return f.call(ctx, "signal-exec")
-	}
+func (f *fakeRuntime) Signal(ctx context.Context, _ unix.Signal) error {
 	return f.call(ctx, "signal")
+}
+func (f *fakeRuntime) SignalExec(ctx context.Context, _ int, _ unix.Signal) error {
+	return f.call(ctx, "signal-exec")
 }
 func (f *fakeRuntime) SignalAll(ctx context.Context, _ unix.Signal) error {
 	return f.call(ctx, "signal-all")

@@ -2,11 +2,15 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 )
 
 // Start starts a created process and returns the host's id of the sandbox that
@@ -19,7 +23,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		}
 		return c.startExec(ctx, e)
 	}
-	op, err := c.init.begin(ctx, "start", Created)
+	op, err := c.init.begin(ctx, opStart, Created)
 	if err != nil {
 		return 0, err
 	}
@@ -33,20 +37,27 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 			c.init.forceExit(startFailed)
 			return 0, err
 		}
-		c.init.end()
-		select {
-		case <-c.rt.SandboxDone():
-			c.init.stopUnstarted()
-		default:
-		}
+		c.endInit()
 		return 0, err
 	}
 	s.started(nil)
 	if err := c.init.run(pid, EventStarted); err != nil {
-		return 0, err
+		// It is forced to have ended, so it must end.
+		return 0, errors.Join(err, c.rt.SignalAll(op, unix.SIGKILL))
 	}
 	c.wg.Go(func() { c.waitInit(outOfMemory) })
 	return pid, nil
+}
+
+// endInit ends an operation on init that failed. If the sandbox went meanwhile, a
+// container that was not started has ended with it.
+func (c *Container) endInit() {
+	c.init.end()
+	select {
+	case <-c.rt.SandboxDone():
+		c.init.stopUnstarted()
+	default:
+	}
 }
 
 // watchMemory returns a function that tells whether the sandbox was killed for
@@ -78,12 +89,17 @@ func (c *Container) waitInit(outOfMemory func() bool) {
 		c.report(Event{Kind: EventOOM, PID: c.init.status().PID})
 	}
 	execs := c.endExecs()
+	execs = slices.DeleteFunc(execs, func(e *execution) bool { return !e.active() })
 	ctx, cancel := context.WithTimeout(c.ctx, execsEnd)
 	defer cancel()
-	for _, e := range execs {
-		if !e.active() {
-			continue
+	if len(execs) > 0 {
+		// Init takes them with it, unless the container shares the pod's pid
+		// namespace.
+		if err := c.rt.SignalAll(ctx, unix.SIGKILL); err != nil {
+			log.L.WithError(err).Debugf("kill what init of %s has left", c.id)
 		}
+	}
+	for _, e := range execs {
 		if err := e.wait(ctx); err != nil {
 			log.L.Warnf("%s did not end with init; taking it as killed", e.name())
 			e.forceExit(killedStatus)
@@ -97,12 +113,12 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 	if execID != "" {
 		return c.deleteExec(ctx, execID)
 	}
-	op, err := c.init.begin(ctx, "delete", Created, Stopped)
+	op, err := c.init.begin(ctx, opDelete, Created, Stopped)
 	if err != nil {
 		return Status{}, err
 	}
 	if err := c.deleteInit(op); err != nil {
-		c.init.end()
+		c.endInit()
 		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
 	}
 	c.end()
@@ -125,7 +141,13 @@ func (c *Container) deleteInit(ctx context.Context) error {
 			return fmt.Errorf("%s is still running: %w", e.name(), errdefs.ErrFailedPrecondition)
 		}
 	}
-	c.init.closeStreams(ctx)
+	// All at once, as each may take its time.
+	var streams sync.WaitGroup
+	streams.Go(func() { c.init.closeStreams(ctx) })
+	for _, e := range execs {
+		streams.Go(func() { e.closeStreams(ctx) })
+	}
+	streams.Wait()
 	if err := c.rt.Delete(ctx); err != nil {
 		return err
 	}
@@ -133,7 +155,9 @@ func (c *Container) deleteInit(ctx context.Context) error {
 		return err
 	}
 	for _, e := range execs {
-		if _, err := c.deleteExec(ctx, e.execID); err != nil && !errdefs.IsNotFound(err) {
+		// One that is being deleted is about to be gone.
+		_, err := c.deleteExec(ctx, e.execID)
+		if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
 			return err
 		}
 	}

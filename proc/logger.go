@@ -20,6 +20,14 @@ import (
 // loggerReady bounds how long a logger may take to say that it is ready.
 const loggerReady = 10 * time.Second
 
+// loggerEnds is how long a logger has to end after each signal.
+const loggerEnds = 500 * time.Millisecond
+
+// loggerDies is how long it may take until the end of a logger is known that closed
+// its pipe by ending. A logger that is ready sends a byte first (containerd since
+// 2.3), and then there is nothing to wait for.
+const loggerDies = 50 * time.Millisecond
+
 // openLogger starts the program of a binary:// URI and makes pipes to it the
 // outputs: containerd's logger protocol. The program gets the query of the URI as
 // arguments, the names of the container in its environment, stdout and stderr to
@@ -90,14 +98,18 @@ func (o opener) openLogger(s *streams, uri string, stdout, stderr **os.File) (er
 	_ = readyW.Close()
 	_ = readyR.SetReadDeadline(time.Now().Add(loggerReady))
 	b := make([]byte, 1)
-	if _, err := readyR.Read(b); err != nil && os.IsTimeout(err) {
+	switch _, err := readyR.Read(b); {
+	case err == nil:
+		return nil
+	case os.IsTimeout(err):
 		return fmt.Errorf("logger %s was not ready after %s: %w", u.Path, loggerReady, errdefs.ErrUnavailable)
 	}
+	// A logger that ends before it is ready closes the pipe as well.
 	select {
+	case <-time.After(loggerDies):
+		return nil
 	case <-l.done:
 		return fmt.Errorf("logger %s ended at once with status %d: %w", u.Path, l.status, errdefs.ErrFailedPrecondition)
-	default:
-		return nil
 	}
 }
 
@@ -133,7 +145,7 @@ func (l *logger) close() {
 		_ = l.cmd.Process.Signal(sig)
 		select {
 		case <-l.done:
-		case <-time.After(time.Second):
+		case <-time.After(loggerEnds):
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // Pause freezes the container, which for this runtime is its whole sandbox.
 func (c *Container) Pause(ctx context.Context) error {
-	op, err := c.init.begin(ctx, "pause", Running)
+	op, err := c.init.begin(ctx, opPause, Running)
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (c *Container) Pause(ctx context.Context) error {
 
 // Resume undoes Pause.
 func (c *Container) Resume(ctx context.Context) error {
-	op, err := c.init.begin(ctx, "resume", Paused)
+	op, err := c.init.begin(ctx, opResume, Paused)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,8 @@ func (c *Container) Processes(ctx context.Context) ([]ProcessInfo, error) {
 	if st.State != Running && st.State != Paused && st.State != Pausing {
 		return only, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
 	pids, err := c.rt.Processes(ctx)
 	if err != nil {
 		if errdefs.IsNotFound(err) {
@@ -116,6 +118,8 @@ func (c *Container) Processes(ctx context.Context) ([]ProcessInfo, error) {
 func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 	switch s := c.init.status().State; s {
 	case Running, Pausing, Paused:
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
 		return c.rt.Stats(ctx)
 	default:
 		return nil, fmt.Errorf("stats of %s: it is %s and uses nothing: %w", c.id, s, errdefs.ErrNotFound)
@@ -128,6 +132,8 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 	case Stopped, Deleted:
 		return fmt.Errorf("update %s: it is %s: %w", c.id, s, errdefs.ErrFailedPrecondition)
 	default:
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
 		return c.rt.Update(ctx, res)
 	}
 }

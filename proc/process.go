@@ -23,8 +23,8 @@ type process struct {
 
 	mu    sync.Mutex
 	state State
-	// op is the operation under way ("start", "delete", "pause"), or "".
-	op string
+	// op is the operation under way, or "".
+	op operation
 	// cancelOp ends the operation under way if the process is forced to exit.
 	cancelOp context.CancelFunc
 	pid      int
@@ -80,11 +80,14 @@ func (p *process) wait(ctx context.Context) error {
 // begin reserves the process for an operation that is allowed in these states. The
 // returned context ends when the process is forced to exit; it does not end with
 // the caller's, because an operation that is half done helps nobody.
-func (p *process) begin(ctx context.Context, op string, allowed ...State) (context.Context, error) {
+func (p *process) begin(ctx context.Context, op operation, allowed ...State) (context.Context, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.op != "" {
 		return nil, fmt.Errorf("%s %s: a %s is under way: %w", op, p.name(), p.op, errdefs.ErrFailedPrecondition)
+	}
+	if p.state == Deleted {
+		return nil, fmt.Errorf("%s %s: it is deleted: %w", op, p.name(), errdefs.ErrNotFound)
 	}
 	for _, s := range allowed {
 		if p.state == s {
@@ -95,6 +98,16 @@ func (p *process) begin(ctx context.Context, op string, allowed ...State) (conte
 	}
 	return nil, fmt.Errorf("%s %s: it is %s: %w", op, p.name(), p.state, errdefs.ErrFailedPrecondition)
 }
+
+// operation names an operation on a process that excludes others.
+type operation string
+
+const (
+	opStart  operation = "start"
+	opDelete operation = "delete"
+	opPause  operation = "pause"
+	opResume operation = "resume"
+)
 
 // opTimeout bounds an operation that the runtime does for a process. It ends a
 // runtime that hangs; the slowest sane operation, a create on a loaded machine,
@@ -131,7 +144,7 @@ func (p *process) run(pid int, kind EventKind) error {
 	p.mu.Lock()
 	p.pid, p.started = pid, time.Now()
 	p.mu.Unlock()
-	p.save()
+	p.saveOrLog()
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,24 +162,32 @@ func (p *process) run(pid int, kind EventKind) error {
 // stop makes the exit final, frees the waiters and, if the process ever ran,
 // reports the exit. A process that has ended already stays as it is.
 func (p *process) stop(exit Exit) {
+	p.stopIf(exit, func() bool { return true })
+}
+
+// stopIf is stop for a process of which a condition holds, asked under the lock.
+func (p *process) stopIf(exit Exit, holds func() bool) bool {
 	p.mu.Lock()
-	if _, err := p.state.to(Stopped); err != nil || p.last != nil {
+	if _, err := p.state.to(Stopped); err != nil || p.last != nil || !holds() {
 		p.mu.Unlock()
-		return
+		return false
 	}
 	p.last = &exit
 	p.mu.Unlock()
 	// On disk first: whoever is told can rely on it.
-	p.save()
+	p.saveOrLog()
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ran := p.state != Created
 	// A delete may have won while the record was written.
 	if p.setLocked(Stopped) != nil {
-		return
+		return false
 	}
-	p.endLocked()
+	// A delete goes on: it is what ended the process.
+	if p.op != opDelete {
+		p.endLocked()
+	}
 	p.exit = exit
 	if p.stream != nil {
 		p.stream.ended()
@@ -175,6 +196,7 @@ func (p *process) stop(exit Exit) {
 	if ran {
 		p.report(Event{Kind: EventExited, ExecID: p.execID, PID: p.pid, Exit: exit})
 	}
+	return true
 }
 
 // forceExit is the last resort when the runtime cannot say how the process ended.
@@ -182,16 +204,18 @@ func (p *process) forceExit(status uint32) {
 	p.stop(Exit{Status: status, At: time.Now()})
 }
 
-// stopUnstarted forces a process to exit that was not started and now cannot be.
-// One that is being started is left to its start: a short-lived process may have
-// run and ended before the start returns.
+// stopCreated forces a process to exit that was not started, and reports whether
+// it did so.
+func (p *process) stopCreated() bool {
+	return p.stopIf(Exit{Status: killedStatus, At: time.Now()}, func() bool { return p.state == Created })
+}
+
+// stopUnstarted forces a process to exit that was not started and now cannot be,
+// because its sandbox is gone. One with an operation under way is left to that: it
+// may be a start, and a short-lived process has run and ended before the start
+// returns; or the delete that ended the sandbox.
 func (p *process) stopUnstarted() {
-	p.mu.Lock()
-	unstarted := p.state == Created && p.op != "start"
-	p.mu.Unlock()
-	if unstarted {
-		p.forceExit(killedStatus)
-	}
+	p.stopIf(Exit{Status: killedStatus, At: time.Now()}, func() bool { return p.state == Created && p.op == "" })
 }
 
 // remove ends a delete with success.
@@ -214,9 +238,17 @@ func (p *process) remove() error {
 	return nil
 }
 
-// save writes the record. A full disk must not keep a process from being told
-// about: what is lost is only what could have been told without the shim.
-func (p *process) save() {
+// saveOrLog is save where the process has already started or ended. A full disk
+// must not keep that from being told: what is lost is only what could have been
+// told without the shim.
+func (p *process) saveOrLog() {
+	if err := p.save(); err != nil {
+		log.L.WithError(err).Errorf("record of %s", p.name())
+	}
+}
+
+// save writes the record.
+func (p *process) save() error {
 	// Each write takes the newest state, so the last one to land has it.
 	p.saving.Lock()
 	defer p.saving.Unlock()
@@ -229,9 +261,7 @@ func (p *process) save() {
 		rec.State, rec.Exit = Stopped.String(), *p.last
 	}
 	p.mu.Unlock()
-	if err := p.record.save(rec); err != nil {
-		log.L.WithError(err).Errorf("record of %s", p.name())
-	}
+	return p.record.save(rec)
 }
 
 // attach gives the process its open streams. If it has ended meanwhile, they are

@@ -1,6 +1,32 @@
 package proc
 
-import specs "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"encoding/json"
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// MergeResources returns the old resources, nil for none, with what the update names
+// in place of what they had.
+func MergeResources(old, update *specs.LinuxResources) (*specs.LinuxResources, error) {
+	merged := &specs.LinuxResources{}
+	for _, r := range []*specs.LinuxResources{old, update} {
+		if r == nil {
+			continue
+		}
+		// What is not set is not in the JSON, and JSON that lacks a field leaves
+		// what is there.
+		b, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encode resources: %w", err)
+		}
+		if err := json.Unmarshal(b, merged); err != nil {
+			return nil, fmt.Errorf("merge resources: %w", err)
+		}
+	}
+	return merged, nil
+}
 
 // SumResources returns what containers with these resources may use together. A
 // container without a limit, nil included, makes the sum unlimited.

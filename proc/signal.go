@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,48 +27,59 @@ func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, al
 		}
 		return c.killExec(ctx, e, sig)
 	}
+	if c.init.status().State == Created {
+		if done, err := c.killCreated(sig); done {
+			return err
+		}
+	}
 	switch s := c.init.status().State; s {
-	case Created:
-		return c.killCreated(sig)
 	case Stopped, Deleted:
 		if sig == unix.SIGTERM || sig == unix.SIGKILL {
 			return nil
 		}
 		return fmt.Errorf("kill %s: it has ended: %w", c.id, errdefs.ErrNotFound)
 	default:
+		if s == Paused && (sig != unix.SIGKILL || !c.root) {
+			return fmt.Errorf("kill %s: it is paused: %w", c.id, errdefs.ErrFailedPrecondition)
+		}
 		if all {
 			return c.killAll(ctx, sig)
 		}
-		return c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.Signal(ctx, 0, sig) })
+		return c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.Signal(ctx, sig) })
 	}
 }
 
 // killCreated ends a container that was not started. There is no process that
-// could take another signal than SIGKILL.
-func (c *Container) killCreated(sig unix.Signal) error {
+// could take another signal than SIGKILL. It is not done if the container has been
+// started meanwhile.
+func (c *Container) killCreated(sig unix.Signal) (done bool, err error) {
 	if sig != unix.SIGKILL {
-		return fmt.Errorf("kill %s with %s: it is created, not running: %w", c.id, sig, errdefs.ErrFailedPrecondition)
+		return true, fmt.Errorf("kill %s with %s: it is created, not running: %w", c.id, sig, errdefs.ErrFailedPrecondition)
 	}
-	c.init.forceExit(killedStatus)
+	if !c.init.stopCreated() {
+		return false, nil
+	}
 	if !c.root {
-		return nil // the delete that must follow removes it from the sandbox
+		return true, nil // the delete that must follow removes it from the sandbox
 	}
-	return c.rt.KillSandbox()
+	return true, c.rt.KillSandbox()
 }
 
 // killAll signals the execs, and then every process that is in the container.
 // runsc does the latter in one step; the execs come first because their callers
 // should see them end by their own signal.
 func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
+	var errs []error
 	for _, e := range c.listExecs() {
 		if pid := e.runningPID(); pid != 0 {
-			if err := c.rt.Signal(ctx, pid, sig); err != nil && !errdefs.IsNotFound(err) {
-				return err
+			if err := c.rt.SignalExec(ctx, pid, sig); err != nil && !errdefs.IsNotFound(err) {
+				errs = append(errs, err)
 			}
 		}
 	}
 	s := c.init.status().State
-	return c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.SignalAll(ctx, sig) })
+	err := c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.SignalAll(ctx, sig) })
+	return errors.Join(append(errs, err)...)
 }
 
 // killInit delivers a signal to init. SIGKILL gets through to a root whatever
@@ -75,9 +87,11 @@ func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
 // container that would end its whole pod.
 func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deliver func(context.Context) error) error {
 	if sig != unix.SIGKILL || !c.root {
-		return deliver(ctx)
+		bound, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
+		return deliver(bound)
 	}
-	if s == Paused {
+	if s == Paused || s == Pausing {
 		// A frozen sandbox takes the signal and acts on it when it is resumed.
 		return c.rt.KillSandbox()
 	}

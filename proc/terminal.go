@@ -42,8 +42,8 @@ func startTerminal(master, in, out *os.File) *terminal {
 	return t
 }
 
-// pollable reopens a FIFO's end in a mode in which an operation on it can be
-// given up.
+// pollable puts a FIFO's end into the mode in which an operation on it can be
+// given up. Nobody else uses the end.
 func pollable(f *os.File) *os.File {
 	if f == nil {
 		return nil

@@ -27,8 +27,10 @@ type Runtime interface {
 	KillSandbox() error
 	// Exec starts a further process.
 	Exec(ctx context.Context, opts ExecOptions) (ExecProcess, error)
-	// Signal signals init, or the process with this in-sandbox pid.
-	Signal(ctx context.Context, pid int, sig unix.Signal) error
+	// Signal signals init.
+	Signal(ctx context.Context, sig unix.Signal) error
+	// SignalExec signals the exec with this in-sandbox pid.
+	SignalExec(ctx context.Context, pid int, sig unix.Signal) error
 	// SignalAll signals every process of the container.
 	SignalAll(ctx context.Context, sig unix.Signal) error
 	// Processes returns the in-sandbox pids of the container.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
@@ -17,10 +18,15 @@ import (
 // nullNetNS is runsc's file for that namespace (specutils.NullNetNSFilename).
 const nullNetNS = "null-netns"
 
+// undoTimeout bounds the clean-up after a failed create.
+const undoTimeout = 10 * time.Second
+
 // undoCreate removes what a failed create may have left. It goes on when the
 // caller is gone, because nobody else will do it.
 func (c *Container) undoCreate(ctx context.Context) error {
-	return c.Remove(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return c.Remove(ctx)
 }
 
 // Remove ends the container and removes all that is runsc's of it, whatever
@@ -28,14 +34,14 @@ func (c *Container) undoCreate(ctx context.Context) error {
 // nothing that this process remembers, so that it works after the shim died.
 func (c *Container) Remove(ctx context.Context) error {
 	var errs []error
-	if err := c.do("delete", func(r *runc.Runc) error {
-		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
-	}); err != nil && !errdefs.IsNotFound(err) {
+	// First the processes: runsc would ask a sandbox that may hang, and of a create
+	// that was cut short no state file names them yet.
+	if err := killByBundle(c.bundle); err != nil {
 		errs = append(errs, err)
 	}
-	// A create that was cut short has started processes that no state file
-	// names yet.
-	if err := killByBundle(c.bundle); err != nil {
+	if err := c.do(ctx, "delete", func(r *runc.Runc) error {
+		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
+	}); err != nil && !errdefs.IsNotFound(err) {
 		errs = append(errs, err)
 	}
 	left := c.stateFiles()
@@ -52,7 +58,7 @@ func (c *Container) Remove(ctx context.Context) error {
 		}
 	}
 	c.forget()
-	errs = append(errs, c.tidyRoot())
+	errs = append(errs, c.removeCgroup(), c.tidyRoot())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up after %s: %w", c.name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	runc "github.com/containerd/go-runc"
 )
@@ -15,8 +16,8 @@ import (
 // do runs one command. run gets a go-runc client that writes its log to a file
 // of this command alone, so that an error found there is this command's. What
 // run returns becomes an error that names the verb and the container and says
-// what runsc said.
-func (c *Container) do(verb string, run func(r *runc.Runc) error) error {
+// what runsc said, or that ctx ended the command.
+func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) error) error {
 	f, err := os.CreateTemp(c.bundle, ".runsc-"+verb+"-*.log")
 	if err != nil {
 		return fmt.Errorf("runsc %s %s: make log file: %w", verb, c.name, err)
@@ -27,7 +28,12 @@ func (c *Container) do(verb string, run func(r *runc.Runc) error) error {
 	}()
 	r := c.runc
 	r.Log = f.Name()
+	start := time.Now()
 	if err := run(&r); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("runsc %s %s: given up after %s: %w",
+				verb, c.name, time.Since(start).Round(time.Millisecond), ctx.Err())
+		}
 		return commandError(verb, c.name, lastError(f), err)
 	}
 	return nil
@@ -71,9 +77,11 @@ func nullFiles() (files, error) {
 	return files{null, null, null}, nil
 }
 
-// raw runs a verb that go-runc has not, or not with what it needs: wait is
-// runsc's own, and go-runc's start passes no files. The arguments and the
-// process's attributes are those that go-runc gives.
+// raw runs a verb that go-runc has not, or not with what it needs: wait is runsc's
+// own; go-runc's start passes no files; its exec keeps a file in the system's
+// temporary folder as long as the process runs; and its events reads a pipe that
+// is closed when the command has ended. The arguments and the process's attributes
+// are those that go-runc gives.
 func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, args ...string) ([]byte, error) {
 	global := []string{"--root", r.Root, "--log", r.Log, "--log-format", string(r.LogFormat)}
 	cmd := exec.CommandContext(ctx, r.Command, append(append(global, r.ExtraArgs...), args...)...)

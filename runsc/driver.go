@@ -72,6 +72,8 @@ type Container struct {
 	bundle    string
 	root      bool
 	runc      runc.Runc
+	// joined is the sandbox once the container is created, guarded by Driver.mu.
+	joined *sandbox
 }
 
 // stateFiles are the files that runsc keeps for the container under its root.

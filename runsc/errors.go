@@ -80,8 +80,8 @@ func commandError(verb, container, said string, err error) error {
 }
 
 // gone reports whether runsc said that the container, its sandbox or the process
-// does not exist. runsc has no codes for it, so its words are what there is;
-// they are used to choose an error's kind and never to decide on a state.
+// does not exist. runsc has no codes for it, so its words are what there is. They
+// choose an error's kind; who acts on that makes sure by other means.
 func gone(said string, err error) bool {
 	if said == "" {
 		said = err.Error()
@@ -92,7 +92,6 @@ func gone(said string, err error) bool {
 		"sandbox is not running",       // the sandbox process is gone
 		"no such process",              // the process is gone
 		"connection refused",           // nobody listens on the control socket
-		"cannot signal container",      // requireStatus: the container is stopped
 		"connecting to control server", // the socket is gone
 	} {
 		if strings.Contains(said, s) {

@@ -2,6 +2,7 @@ package runsc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -73,13 +74,17 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (_ *Process, err
 			}
 		}
 	}()
+	spec, err := c.writeProcess(opts.Process)
+	if err != nil {
+		return nil, fmt.Errorf("runsc exec in %s: %w", c.name, err)
+	}
+	// runsc has read it when the process is started, or never will.
+	defer func() { _ = os.Remove(spec) }()
 	go func() {
 		defer kill()
-		p.ended <- c.do("exec", func(r *runc.Runc) error {
-			return r.Exec(life, c.id, *opts.Process, &runc.ExecOpts{
-				IO:        std,
-				ExtraArgs: []string{"--internal-pid-file", started.path},
-			})
+		p.ended <- c.do(life, "exec", func(r *runc.Runc) error {
+			_, err := c.raw(life, r, std, "exec", "--process", spec, "--internal-pid-file", started.path, c.id)
+			return err
 		})
 	}()
 	go started.read()
@@ -101,6 +106,19 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (_ *Process, err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("runsc exec %s: %w", c.name, ctx.Err())
 	}
+}
+
+// writeProcess writes what to run where runsc reads it.
+func (c *Container) writeProcess(p *specs.Process) (path string, err error) {
+	f, err := os.CreateTemp(c.bundle, ".exec-*.json")
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(json.NewEncoder(f).Encode(p), f.Close()); err != nil {
+		_ = os.Remove(f.Name())
+		return "", fmt.Errorf("write process: %w", err)
+	}
+	return f.Name(), nil
 }
 
 // Wait waits until the process has ended and returns its exit. It is called once.

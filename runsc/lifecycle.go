@@ -55,7 +55,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 			err = errors.Join(err, c.undoCreate(ctx))
 		}
 	}()
-	if err := c.do("create", func(r *runc.Runc) error {
+	if err := c.do(ctx, "create", func(r *runc.Runc) error {
 		return r.Create(ctx, c.id, c.bundle, ropts)
 	}); err != nil {
 		return 0, nil, err
@@ -64,7 +64,9 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	if err != nil || pid <= 0 {
 		return 0, nil, fmt.Errorf("runsc create %s: pid file %s: %w", c.name, pidFile, errors.Join(err, errdefs.ErrInternal))
 	}
-	c.adopt(pid, hold)
+	if err := c.adopt(pid, hold); err != nil {
+		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
+	}
 	if receive != nil {
 		if master, err = receive(); err != nil {
 			return 0, nil, fmt.Errorf("runsc create %s: receive terminal: %w", c.name, err)
@@ -90,7 +92,7 @@ func (c *Container) nameSandbox() error {
 
 // Start starts the container's init. stdio are the streams given to Create.
 func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
-	return c.do("start", func(r *runc.Runc) error {
+	return c.do(ctx, "start", func(r *runc.Runc) error {
 		std := files(stdio)
 		if c.root || std == (files{}) {
 			// The sandbox has the streams since the create.
@@ -109,27 +111,43 @@ func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 // Update changes the resources of the sandbox, which are what all its containers
 // may use together.
 func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error {
-	return c.do("update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
+	return c.do(ctx, "update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
 }
 
 // Pause freezes the whole sandbox.
 func (c *Container) Pause(ctx context.Context) error {
-	return c.do("pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+	err := c.do(ctx, "pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+	if err == nil {
+		c.setPausedBy(c.id)
+	}
+	return err
 }
 
-// Resume undoes Pause.
+// Resume undoes a Pause of any container of the sandbox. runsc keeps the state in
+// the container that was paused, and resumes only that one.
 func (c *Container) Resume(ctx context.Context) error {
-	return c.do("resume", func(r *runc.Runc) error { return r.Resume(ctx, c.id) })
+	id := c.pausedBy()
+	err := c.do(ctx, "resume", func(r *runc.Runc) error { return r.Resume(ctx, id) })
+	if err == nil {
+		c.setPausedBy("")
+	}
+	return err
 }
 
 // Delete ends the container if it runs and removes what runsc keeps for it. It
 // succeeds when there is nothing left to do.
 func (c *Container) Delete(ctx context.Context) error {
-	err := c.do("delete", func(r *runc.Runc) error {
+	err := c.do(ctx, "delete", func(r *runc.Runc) error {
 		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
 	})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return err
+	if err != nil {
+		if !errdefs.IsNotFound(err) {
+			return err
+		}
+		// Whatever runsc does not know of has no right to be there.
+		if err := killByBundle(c.bundle); err != nil {
+			return err
+		}
 	}
 	if c.root {
 		// runsc killed it; it is gone when it is reaped.
@@ -146,5 +164,5 @@ func (c *Container) Delete(ctx context.Context) error {
 		}
 	}
 	c.forget()
-	return c.tidyRoot()
+	return errors.Join(c.removeCgroup(), c.tidyRoot())
 }

@@ -3,6 +3,8 @@ package runsc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,44 +15,80 @@ import (
 // sandbox is a running sandbox process.
 type sandbox struct {
 	pid int
+	// process refers to the process, which a pid stops doing when it is reaped.
+	process *os.File
 	// done is closed when the process is gone; exit is valid from then on.
 	done chan struct{}
 	exit reaper.Exit
+	// stranger is true if another shim is the parent.
+	stranger bool
+	// pausedBy is the container through which the sandbox was paused, or "".
+	// It is guarded by Driver.mu.
+	pausedBy string
 }
 
 // killed is the status of a process whose sandbox went away under it.
 const killed = 128 + int(unix.SIGKILL)
 
-// watchChild watches a sandbox that this shim created and is the parent of.
-func watchChild(pid int, exits <-chan reaper.Exit) *sandbox {
+// openProcess refers to a process by a pidfd.
+func openProcess(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("open sandbox process %d: %w", pid, err)
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// watchChild watches a sandbox that this shim created and is the parent of. The
+// hold was taken before it existed.
+func watchChild(pid int, hold *reaper.Hold) (*sandbox, error) {
 	s := &sandbox{pid: pid, done: make(chan struct{})}
+	var err error
+	if s.process, err = openProcess(pid); err != nil && !errors.Is(err, unix.ESRCH) {
+		return nil, err
+	}
+	exits := hold.Watch(pid)
 	// Ends with the sandbox, which no shim outlives: its last task's deletion
 	// ends it.
 	go func() {
 		s.exit = <-exits
 		close(s.done)
 	}()
-	return s
+	return s, nil
 }
 
-// watchStranger watches a sandbox that another shim is the parent of, which is
-// so when grouping is off. Its exit status is that shim's to know.
-func watchStranger(pid int) *sandbox {
-	s := &sandbox{pid: pid, done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			for {
-				if _, err := unix.Poll(fds, -1); !errors.Is(err, unix.EINTR) {
-					break
-				}
-			}
-			_ = unix.Close(fd)
-		}
+// watchStranger watches a sandbox that another shim is the parent of, which is so
+// when grouping is off. Its exit status is that shim's to know.
+func watchStranger(pid int) (*sandbox, error) {
+	s := &sandbox{pid: pid, done: make(chan struct{}), stranger: true}
+	gone := func() {
 		s.exit = reaper.Exit{Pid: pid, Status: killed, Signal: unix.SIGKILL, At: time.Now()}
+		close(s.done)
+	}
+	var err error
+	if s.process, err = openProcess(pid); err != nil {
+		if !errors.Is(err, unix.ESRCH) {
+			return nil, err
+		}
+		gone()
+		return s, nil
+	}
+	raw, err := s.process.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	// Ends with the sandbox, or when it is forgotten.
+	go func() {
+		// A pidfd can be read when its process has ended.
+		err := raw.Read(func(fd uintptr) bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0 && err == nil
+		})
+		if err == nil {
+			gone()
+		}
 	}()
-	return s
+	return s, nil
 }
 
 func (s *sandbox) running() bool {
@@ -66,32 +104,64 @@ func (s *sandbox) running() bool {
 func (c *Container) sandbox() *sandbox {
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
-	return c.driver.sandboxes[c.sandboxID]
+	return c.joined
 }
 
-// adopt remembers the sandbox in which the container was just created. A sandbox
-// that is known already stays.
-func (c *Container) adopt(pid int, hold *reaper.Hold) {
+// adopt finds the sandbox in which the container was just created, and watches it
+// if nobody in this shim does.
+func (c *Container) adopt(pid int, hold *reaper.Hold) error {
+	c.driver.mu.Lock()
+	s := c.driver.sandboxes[c.sandboxID]
+	c.driver.mu.Unlock()
+	if s == nil || s.pid != pid {
+		var err error
+		if c.root {
+			s, err = watchChild(pid, hold)
+		} else {
+			s, err = watchStranger(pid)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
-	if s := c.driver.sandboxes[c.sandboxID]; s != nil && s.pid == pid {
-		return
+	c.driver.sandboxes[c.sandboxID] = s
+	c.joined = s
+	return nil
+}
+
+// pausedBy returns the id through which the sandbox must be resumed.
+func (c *Container) pausedBy() string {
+	c.driver.mu.Lock()
+	defer c.driver.mu.Unlock()
+	if s := c.joined; s != nil && s.pausedBy != "" {
+		return s.pausedBy
 	}
-	if c.root {
-		c.driver.sandboxes[c.sandboxID] = watchChild(pid, hold.Watch(pid))
-	} else {
-		c.driver.sandboxes[c.sandboxID] = watchStranger(pid)
+	return c.id
+}
+
+func (c *Container) setPausedBy(id string) {
+	c.driver.mu.Lock()
+	defer c.driver.mu.Unlock()
+	if s := c.joined; s != nil {
+		s.pausedBy = id
 	}
 }
 
-// forget drops the sandbox when its root container is deleted.
+// forget drops a sandbox whose root container is deleted, and one that this shim
+// only looked at. Containers that have joined it keep what they know of it.
 func (c *Container) forget() {
-	if !c.root {
-		return
-	}
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
+	s := c.driver.sandboxes[c.sandboxID]
+	if s == nil || !c.root && !s.stranger {
+		return
+	}
 	delete(c.driver.sandboxes, c.sandboxID)
+	if s.process != nil {
+		_ = s.process.Close()
+	}
 }
 
 // SandboxDone returns a channel that is closed when the sandbox process is gone.
@@ -110,9 +180,21 @@ func (c *Container) KillSandbox() error {
 	if s == nil || !s.running() {
 		return nil
 	}
-	// The process is not reaped as long as s runs, so the pid is still its.
-	if err := unix.Kill(s.pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	if s.process == nil {
+		return nil // it was gone when it was looked for
+	}
+	raw, err := s.process.SyscallConn()
+	if err != nil {
 		return err
+	}
+	var kerr error
+	if err := raw.Control(func(fd uintptr) {
+		kerr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0)
+	}); err != nil {
+		return fmt.Errorf("kill sandbox process %d: %w", s.pid, err)
+	}
+	if kerr != nil && !errors.Is(kerr, unix.ESRCH) {
+		return fmt.Errorf("kill sandbox process %d: %w", s.pid, kerr)
 	}
 	return nil
 }

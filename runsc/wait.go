@@ -126,7 +126,7 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, args ...string) 
 
 // waitOnce runs `runsc wait`, with args before the container's id.
 func (c *Container) waitOnce(ctx context.Context, args ...string) (exit Exit, err error) {
-	err = c.do("wait", func(r *runc.Runc) error {
+	err = c.do(ctx, "wait", func(r *runc.Runc) error {
 		out, err := c.raw(ctx, r, files{}, append(append([]string{"wait"}, args...), c.id)...)
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -22,15 +21,19 @@ import (
 const deleteTimeout = 1700 * time.Millisecond
 
 // deleteTask cleans up after a container whose shim is gone, or has forgotten it,
-// and prints how its init ended. It succeeds when there is nothing left to do.
-func deleteTask(ctx context.Context, p bootstrap.Params, stdout io.Writer) error {
+// and prints how its init ended. It succeeds when there is nothing left to do. What
+// it could not clean up it says in warnings, which containerd logs: a failure would
+// make containerd throw the exit away.
+func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
 	// The record first: it is gone with the bundle, and this is the last to
 	// read it.
 	exit := recordedExit(p.Bundle)
-	if err := errors.Join(removeFromRunsc(ctx, p), proc.UnmountRootfs(p.Bundle), removeSocket(p.Bundle)); err != nil {
-		return fmt.Errorf("delete %s: %w", p.ID, err)
+	for _, err := range []error{removeFromRunsc(ctx, p), proc.UnmountRootfs(p.Bundle), removeSocket(p.Bundle)} {
+		if err != nil {
+			_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
+		}
 	}
 	b, err := pb.Marshal(exit)
 	if err != nil {

@@ -7,7 +7,8 @@
 // binary without an action.
 //
 //   - shim.go: Main and the choice between those;
-//   - start.go, serve.go, delete.go, info.go: one each;
+//   - start.go, serve.go, delete.go, info.go: one each; place.go and log.go go with
+//     the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
 //   - state.go: what is kept in a bundle for delete.
 //
@@ -17,5 +18,6 @@
 //   - options: the runtime options and their files;
 //   - task: the task service;
 //   - events: the queue of events to containerd;
+//   - oom: whether the kernel killed for lack of memory;
 //   - metrics: statistics as containerd's clients expect them.
 package shim

@@ -13,47 +13,50 @@ import (
 // logFIFO is the FIFO in the bundle that containerd reads a shim's log from.
 const logFIFO = "log"
 
-// openLog sends the log, and what a crash prints, to the file that the options
-// name, or else to containerd.
-func openLog(id string) error {
+// openLogFile opens the log of a shim in whose bundle this is: the file at path, or
+// with "" the FIFO that containerd reads.
+func openLogFile(path string) (*os.File, error) {
+	if path != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("log_path: %w", err)
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("log_path: %w", err)
+		}
+		return f, nil
+	}
+	// Open for both, the FIFO never breaks while containerd is away; in
+	// non-blocking mode, a full one loses lines and never holds the shim up.
+	fd, err := unix.Open(logFIFO, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open containerd's log FIFO: %w", err)
+	}
+	return os.NewFile(uintptr(fd), logFIFO), nil
+}
+
+// useLog makes the log go where the start has opened it, and with it what a crash
+// prints.
+func useLog(id string) error {
 	if level := os.Getenv(envLogLevel); level != "" {
 		if err := log.SetLevel(level); err != nil {
 			return fmt.Errorf("log level: %w", err)
 		}
 	}
-	fd, err := openLogFile()
-	if err != nil {
-		return err
+	unix.CloseOnExec(logFD)
+	// Handing it over has put it into blocking mode.
+	if err := unix.SetNonblock(logFD, true); err != nil {
+		return fmt.Errorf("prepare the log: %w", err)
 	}
-	if err := unix.Dup2(fd, unix.Stderr); err != nil {
+	if err := unix.Dup2(logFD, unix.Stderr); err != nil {
 		return fmt.Errorf("send stderr to the log: %w", err)
 	}
 	log.L = log.L.WithField("shim", id)
-	log.L.Logger.SetOutput(logWriter{fd: fd})
+	log.L.Logger.SetOutput(logWriter{fd: logFD})
 	return nil
-}
-
-func openLogFile() (fd int, err error) {
-	if path := os.Getenv(envLogPath); path != "" {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return 0, fmt.Errorf("log_path: %w", err)
-		}
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-		if err != nil {
-			return 0, fmt.Errorf("log_path: %w", &os.PathError{Op: "open", Path: path, Err: err})
-		}
-		return fd, nil
-	}
-	// Open for both, the FIFO never breaks while containerd is away; in
-	// non-blocking mode, a full one loses lines and never holds the shim up.
-	fd, err = unix.Open(logFIFO, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		fd, err = unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("open containerd's log FIFO: %w", err)
-	}
-	return fd, nil
 }
 
 // logWriter writes to a descriptor as it is: an os.File would wait until there is

@@ -33,7 +33,7 @@ const (
 // serve answers containerd until it is told to end.
 func serve(ctx context.Context, p bootstrap.Params) error {
 	debug.SetGCPercent(gcPercent)
-	if err := openLog(p.ID); err != nil {
+	if err := useLog(p.ID); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -104,8 +104,8 @@ func sink(p bootstrap.Params) events.Sink {
 // handleSignals ends the shim at SIGTERM and SIGINT and logs every goroutine's
 // stack at SIGUSR1.
 func handleSignals(ctx context.Context, stop func()) {
-	// SIGPIPE comes from the log when containerd is gone, and would end the
-	// process if nobody asked for it.
+	// SIGPIPE is asked for to be ignored: it would end the process when stderr is
+	// a log that nobody reads any more.
 	sigs := make(chan os.Signal, 8)
 	signal.Notify(sigs, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGPIPE)
 	defer signal.Stop(sigs)

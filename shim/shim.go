@@ -27,14 +27,14 @@ var (
 // Main runs the shim with the process's arguments and returns its exit status. An
 // error is printed on stderr, where containerd reads it.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if err := run(context.Background(), args, stdin, stdout); err != nil {
+	if err := run(context.Background(), args, stdin, stdout, stderr); err != nil {
 		_, _ = fmt.Fprintf(stderr, "%s: %v\n", filepath.Base(args[0]), err)
 		return 1
 	}
 	return 0
 }
 
-func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	p, err := bootstrap.Parse(args[1:], os.Getenv)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	case p.Action == bootstrap.ActionStart:
 		return start(ctx, p, stdin, stdout)
 	case p.Action == bootstrap.ActionDelete:
-		return deleteTask(ctx, p, stdout)
+		return deleteTask(ctx, p, stdout, stderr)
 	default:
 		return serve(ctx, p)
 	}

@@ -16,15 +16,16 @@ import (
 	"containerd-shim-runsc/utils/oci"
 )
 
-// The serving process gets these from the start that made it, as they come from
-// the runtime options, which only the start is given.
-const (
-	envLogPath  = "RUNSC_SHIM_LOG_PATH"
-	envLogLevel = "RUNSC_SHIM_LOG_LEVEL"
-)
+// envLogLevel tells the serving process the level that the runtime options ask for,
+// as only the start is given them.
+const envLogLevel = "RUNSC_SHIM_LOG_LEVEL"
 
-// listenerFD is the descriptor on which the serving process finds its socket.
-const listenerFD = 3
+// The serving process finds what the start has opened for it at these descriptors:
+// its socket, and its log.
+const (
+	listenerFD = 3
+	logFD      = 4
+)
 
 // start makes sure that a shim serves the sandbox of the bundle, and prints its address.
 func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.Writer) error {
@@ -33,23 +34,15 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 	}
 	opts, err := options.FromAny(optionsAny(p))
 	if err != nil {
-		return err
+		// The create that follows is given the same options and refuses them
+		// with InvalidArgument, which a failed start cannot say.
+		opts = options.Default()
 	}
 	group, err := groupOf(p.ID, p.Bundle, opts)
 	if err != nil {
 		return err
 	}
 	socket := bootstrap.SocketPath(p, group)
-	listener, joined, err := bootstrap.Listen(socket)
-	if err != nil {
-		return err
-	}
-	if !joined {
-		defer func() { _ = listener.Close() }()
-		if err := spawn(ctx, p, opts, socket, listener); err != nil {
-			return errors.Join(err, bootstrap.Remove(socket))
-		}
-	}
 	address := bootstrap.Address(socket)
 	// A containerd that starts anew finds the shim by this file.
 	if err := bootstrap.WriteAddress(p.Bundle, address); err != nil {
@@ -58,6 +51,16 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 	reply, err := p.Reply.Encode(p.TaskVersion, address)
 	if err != nil {
 		return err
+	}
+	listener, joined, err := bootstrap.Listen(socket)
+	if err != nil {
+		return err
+	}
+	if !joined {
+		defer func() { _ = listener.Close() }()
+		if err := spawn(ctx, p, opts, group, listener); err != nil {
+			return errors.Join(err, bootstrap.Remove(socket))
+		}
 	}
 	_, err = stdout.Write(reply)
 	return err
@@ -78,27 +81,29 @@ func groupOf(id, bundle string, opts options.Options) (string, error) {
 	return place.SandboxID, err
 }
 
-// spawn starts the serving process. It is ready at once: who connects waits in the
-// socket until it accepts.
-func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, socket string, listener *os.File) error {
+// spawn starts the process that serves the group. It is ready at once: who connects
+// waits in the socket until it accepts.
+func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, group string, listener *os.File) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-socket", socket}
+	logFile, err := openLogFile(opts.LogFile(group))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logFile.Close() }()
+	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-socket", listener.Name()}
 	if p.Debug {
 		args = append(args, "-debug")
 	}
 	// It outlives this process, so it is not bound to ctx.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, args...)
 	cmd.Env = append(os.Environ(), "TTRPC_ADDRESS="+p.TTRPCAddress)
-	if opts.LogPath != "" {
-		cmd.Env = append(cmd.Env, envLogPath+"="+opts.LogFile(p.ID))
-	}
 	if opts.LogLevel != "" {
 		cmd.Env = append(cmd.Env, envLogLevel+"="+opts.LogLevel)
 	}
-	cmd.ExtraFiles = []*os.File{listener}
+	cmd.ExtraFiles = []*os.File{listenerFD - 3: listener, logFD - 3: logFile}
 	// A signal to containerd's process group is not for the shim.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

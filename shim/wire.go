@@ -38,7 +38,10 @@ func newDriver(ctx context.Context) *runsc.Driver {
 
 // removeContainer removes all that is runsc's of a container whose shim is gone.
 func removeContainer(ctx context.Context, id, bundle string, s bundleState) error {
-	return newDriver(ctx).Container(id, s.SandboxID, bundle, runsc.Config(s.Runsc)).Remove(ctx)
+	// A command that ctx ends must still be reaped.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	return newDriver(life).Container(id, s.SandboxID, bundle, runsc.Config(s.Runsc)).Remove(ctx)
 }
 
 // runscFeatures asks a runsc binary for its features.

@@ -22,7 +22,7 @@ const (
 	defaultBinary = "runsc"
 	defaultRoot   = "/run/containerd/runsc"
 
-	// idPlaceholder stands for the container's id in paths and in runsc's flags.
+	// idPlaceholder stands for the sandbox's id in paths and in runsc's flags.
 	idPlaceholder = "%ID%"
 )
 

@@ -2,9 +2,8 @@
 //
 // Service holds the tasks of the shim and does what a verb means for more than
 // one of them: reserving an id, pausing the other containers of a sandbox, adding
-// up a pod's resources. v2.go and v3.go are the two versions of containerd's task
-// API, both thin translations onto it; wire types and error codes end there and
-// in wire.go.
+// up a pod's resources. api.go is containerd's task API over it, in both versions;
+// wire types and error codes end there and in wire.go.
 //
 // Lock order: Service.mu guards the map of tasks and is never held across a call
 // to a container.

@@ -46,12 +46,13 @@ func (f *fakeRuntime) KillSandbox() error           { return nil }
 func (f *fakeRuntime) Exec(context.Context, proc.ExecOptions) (proc.ExecProcess, error) {
 	return nil, context.Canceled
 }
-func (f *fakeRuntime) Signal(_ context.Context, _ int, sig unix.Signal) error {
+func (f *fakeRuntime) SignalExec(context.Context, int, unix.Signal) error { return nil }
+func (f *fakeRuntime) Signal(_ context.Context, sig unix.Signal) error {
 	f.end <- proc.Exit{Status: 128 + uint32(sig), At: time.Now()}
 	return nil
 }
 func (f *fakeRuntime) SignalAll(ctx context.Context, sig unix.Signal) error {
-	return f.Signal(ctx, 0, sig)
+	return f.Signal(ctx, sig)
 }
 func (f *fakeRuntime) Processes(context.Context) ([]int, error) { return []int{1}, nil }
 func (f *fakeRuntime) Stats(context.Context) (*proc.Stats, error) {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,6 +50,11 @@ type Service struct {
 
 	mu    sync.Mutex
 	tasks map[string]*task
+	// ending is set when the shim was told to end with no task left but those
+	// that are still being created: it ends if none of them succeeds.
+	ending bool
+	// ended is set when the shim ends: nothing is created any more.
+	ended bool
 }
 
 // task is one container with what the service needs to know of it.
@@ -101,6 +107,9 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}
+	if err := oci.CheckMounts(spec); err != nil {
+		return 0, fmt.Errorf("create %s: %w", r.id, err)
+	}
 	if t.place, err = oci.PlaceOf(r.id, spec); err != nil {
 		return 0, fmt.Errorf("create: %w", err)
 	}
@@ -122,8 +131,14 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	if err != nil {
 		return 0, err
 	}
+	if err := ctx.Err(); err != nil {
+		// The caller has given up, and takes the task for not created.
+		_, derr := c.Delete(context.WithoutCancel(ctx), "")
+		return 0, errors.Join(fmt.Errorf("create %s: %w", r.id, err), derr)
+	}
 	s.mu.Lock()
 	t.container = c
+	s.ending = false
 	s.mu.Unlock()
 	st, err := c.Status("")
 	return st.PID, err
@@ -156,6 +171,9 @@ func validate(r createRequest) error {
 func (s *Service) reserve(id string) (*task, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		return nil, fmt.Errorf("create %s: the shim is ending: %w", id, errdefs.ErrUnavailable)
+	}
 	if s.tasks[id] != nil {
 		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrAlreadyExists)
 	}
@@ -168,6 +186,17 @@ func (s *Service) release(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tasks, id)
+	if s.ending {
+		s.endLocked()
+	}
+}
+
+// endLocked ends the shim if there is no task.
+func (s *Service) endLocked() {
+	if len(s.tasks) == 0 {
+		s.ended = true
+		s.down.Do(s.cfg.Shutdown)
+	}
 }
 
 // task returns a task that is created. An unknown one is NotFound.
@@ -242,37 +271,6 @@ func (s *Service) resume(ctx context.Context, id string) error {
 	return nil
 }
 
-// update changes a task's resources. They become the sandbox's: together with
-// those of the other containers that the sandbox has.
-func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResources) error {
-	t, err := s.task(id)
-	if err != nil {
-		return err
-	}
-	sum := res
-	if others := s.siblings(t); len(others) > 0 {
-		var all []*specs.LinuxResources
-		s.mu.Lock()
-		for _, o := range others {
-			// The pod's own container holds the pod and does no work.
-			if !o.place.Root {
-				all = append(all, o.resources)
-			}
-		}
-		s.mu.Unlock()
-		if !t.place.Root {
-			sum = proc.SumResources(append(all, res)...)
-		}
-	}
-	if err := t.container.Update(ctx, sum); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	t.resources = res
-	s.mu.Unlock()
-	return nil
-}
-
 // kill signals a process, or with all every process of a task.
 func (s *Service) kill(ctx context.Context, id, execID string, sig unix.Signal, all bool) error {
 	c, err := s.container(id)
@@ -282,12 +280,16 @@ func (s *Service) kill(ctx context.Context, id, execID string, sig unix.Signal, 
 	return c.Kill(ctx, execID, sig, all)
 }
 
-// shutdown ends the shim if it has no task.
+// shutdown ends the shim if it has no task. containerd asks for it when it gives up
+// a create as well, and then never again: such a task counts as none.
 func (s *Service) shutdown() {
 	s.mu.Lock()
-	n := len(s.tasks)
-	s.mu.Unlock()
-	if n == 0 {
-		s.down.Do(s.cfg.Shutdown)
+	defer s.mu.Unlock()
+	for _, t := range s.tasks {
+		if t.container != nil {
+			return
+		}
 	}
+	s.ending = true
+	s.endLocked()
 }

@@ -89,3 +89,17 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckMounts(t *testing.T) {
+	spec := &specs.Spec{Mounts: []specs.Mount{
+		{Type: "proc", Source: "proc", Destination: "/proc"},
+		{Type: "bind", Source: t.TempDir(), Destination: "/a"},
+	}}
+	if err := CheckMounts(spec); err != nil {
+		t.Error(err)
+	}
+	spec.Mounts = append(spec.Mounts, specs.Mount{Source: "/nonexistent", Destination: "/b", Options: []string{"rbind"}})
+	if err := CheckMounts(spec); !errdefs.IsInvalidArgument(err) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,68 @@
+package runsc
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/oci"
+)
+
+// cgroupRoot is where the host has its cgroups mounted.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// removeCgroup removes the container's cgroup where runsc left it: it does so when
+// a create fails, and when a container is deleted after its sandbox. Only a cgroup
+// that is named after the container is taken for the container's own.
+func (c *Container) removeCgroup() error {
+	spec, err := oci.Load(c.bundle)
+	if err != nil || spec.Linux == nil {
+		return nil // without a spec there was no cgroup either
+	}
+	path := spec.Linux.CgroupsPath
+	if !strings.Contains(filepath.Base(path), c.name) || strings.Contains(path, ":") {
+		return nil
+	}
+	// With v1, each controller has a hierarchy; with v2, the root is the only one.
+	// A directory of v2's root is a cgroup, so a deeper one is not looked for.
+	hierarchies := []string{cgroupRoot}
+	if entries, err := os.ReadDir(cgroupRoot); err == nil {
+		for _, e := range entries {
+			hierarchies = append(hierarchies, filepath.Join(cgroupRoot, e.Name()))
+		}
+	}
+	var errs []error
+	for _, h := range hierarchies {
+		errs = append(errs, removeTree(filepath.Join(h, filepath.Clean("/"+path))))
+	}
+	return errors.Join(errs...)
+}
+
+// removeTree removes a cgroup and those in it. One that is in use stays; that is
+// for whoever uses it.
+func removeTree(dir string) error {
+	var dirs []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range slices.Backward(dirs) {
+		if err := unix.Rmdir(d); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
+			return &os.PathError{Op: "remove cgroup", Path: d, Err: err}
+		}
+	}
+	return nil
+}
