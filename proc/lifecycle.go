@@ -32,8 +32,9 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	outOfMemory := c.watchMemory(pid)
 	if err := c.rt.Start(op, s.ends()); err != nil {
 		if !c.root {
-			// It stays created in runsc for ever, and containerd refuses to
-			// delete a created container.
+			// It stays created in runsc for ever, with the streams open, and
+			// containerd refuses to delete a created container.
+			err = errors.Join(err, c.rt.Delete(op))
 			c.init.forceExit(startFailed)
 			return 0, err
 		}

@@ -257,6 +257,10 @@ func (p *process) save() error {
 		ID: p.record.container, ExecID: p.execID, Stdio: p.stdio, PID: p.pid,
 		State: p.state.String(), StartedAt: p.started, Exit: p.exit,
 	}
+	if p.state == Created && !p.started.IsZero() {
+		// It is about to be seen as what it is.
+		rec.State = Running.String()
+	}
 	if p.last != nil {
 		rec.State, rec.Exit = Stopped.String(), *p.last
 	}

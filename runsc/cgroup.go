@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/oci"
@@ -21,8 +22,11 @@ const cgroupRoot = "/sys/fs/cgroup"
 // that is named after the container is taken for the container's own.
 func (c *Container) removeCgroup() error {
 	spec, err := oci.Load(c.bundle)
-	if err != nil || spec.Linux == nil {
-		return nil // without a spec there was no cgroup either
+	if errdefs.IsNotFound(err) || err == nil && spec.Linux == nil {
+		return nil // there was no cgroup either
+	}
+	if err != nil {
+		return err
 	}
 	path := spec.Linux.CgroupsPath
 	if !strings.Contains(filepath.Base(path), c.name) || strings.Contains(path, ":") {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	goruntime "runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
@@ -55,14 +56,22 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	defer stop()
 	go handleSignals(ctx, stop)
 
+	replies := newReplies()
+	// What was sent before the call that ends the shim; -1 without such a call.
+	var before atomic.Int64
+	before.Store(-1)
+
 	queue := events.NewQueue(sink(p), log.G(ctx))
 	service := task.New(task.Config{
 		Namespace:  p.Namespace,
 		NewRuntime: runtimes(d, p.Namespace),
 		Publish:    publisher(queue, p.Namespace),
-		Shutdown:   stop,
+		Shutdown: func() {
+			before.Store(int64(replies.count()))
+			stop()
+		},
 	})
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(ttrpc.UnixSocketRequireSameUser()))
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(replies))
 	if err != nil {
 		return fmt.Errorf("make server: %w", err)
 	}
@@ -79,6 +88,9 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	err = errors.Join(err, bootstrap.Remove(p.Socket))
 	last, cancel := context.WithTimeout(life, lastWords)
 	defer cancel()
+	if n := before.Load(); n >= 0 {
+		replies.after(last, int(n))
+	}
 	return errors.Join(err, server.Shutdown(last), queue.Close(last))
 }
 

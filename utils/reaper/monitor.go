@@ -44,6 +44,8 @@ func (r *Reaper) Start(cmd *exec.Cmd) (chan runc.Exit, error) {
 		// The process is reaped already; this closes its pipes and ends the
 		// goroutines of cmd. The error can only say that it was reaped.
 		_ = cmd.Wait()
+		// As it could not reap it, it keeps its descriptor of the process.
+		_ = cmd.Process.Release()
 		status := e.Status
 		if e.Signal != 0 {
 			status = -int(e.Signal)
