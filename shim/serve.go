@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	goruntime "runtime"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
@@ -26,6 +25,9 @@ const (
 	// lastWords bounds how long a shim that ends waits for replies to be sent
 	// and events to be delivered.
 	lastWords = 5 * time.Second
+
+	// farewell bounds how long it waits for its clients to go.
+	farewell = 500 * time.Millisecond
 
 	// gcPercent trades a little CPU for memory: there is a shim per pod.
 	gcPercent = 40
@@ -56,22 +58,15 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	defer stop()
 	go handleSignals(ctx, stop)
 
-	replies := newReplies()
-	// What was sent before the call that ends the shim; -1 without such a call.
-	var before atomic.Int64
-	before.Store(-1)
-
+	clients := newClients()
 	queue := events.NewQueue(sink(p), log.G(ctx))
 	service := task.New(task.Config{
 		Namespace:  p.Namespace,
 		NewRuntime: runtimes(d, p.Namespace),
 		Publish:    publisher(queue, p.Namespace),
-		Shutdown: func() {
-			before.Store(int64(replies.count()))
-			stop()
-		},
+		Shutdown:   stop,
 	})
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(replies))
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(clients))
 	if err != nil {
 		return fmt.Errorf("make server: %w", err)
 	}
@@ -88,9 +83,9 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	err = errors.Join(err, bootstrap.Remove(p.Socket))
 	last, cancel := context.WithTimeout(life, lastWords)
 	defer cancel()
-	if n := before.Load(); n >= 0 {
-		replies.after(last, int(n))
-	}
+	leave, cancel := context.WithTimeout(last, farewell)
+	defer cancel()
+	clients.wait(leave)
 	return errors.Join(err, server.Shutdown(last), queue.Close(last))
 }
 
