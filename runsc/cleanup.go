@@ -44,7 +44,18 @@ func (c *Container) Remove(ctx context.Context) error {
 	}); err != nil && !errdefs.IsNotFound(err) {
 		errs = append(errs, err)
 	}
-	left := c.stateFiles()
+	errs = append(errs, c.removeFiles())
+	c.forget()
+	errs = append(errs, c.removeCgroup(), c.tidyRoot())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("clean up after %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// removeFiles removes the files that runsc makes for the container and may have left.
+func (c *Container) removeFiles() error {
+	left := c.stateFiles(c.id)
 	if c.root {
 		left = append(left, filepath.Join(c.runc.Root, "runsc-"+c.id+".sock"))
 	}
@@ -52,17 +63,25 @@ func (c *Container) Remove(ctx context.Context) error {
 	// the container can be created (boot.SelfFilestorePath), and a second
 	// create fails on it.
 	left = append(left, filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID))
+	// To look for a sandbox that is not there, runsc makes its lock.
+	if sandbox := c.stateFiles(c.sandboxID); !exists(sandbox[0]) {
+		left = append(left, sandbox[1])
+	}
+	var errs []error
 	for _, f := range left {
 		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 			errs = append(errs, err)
 		}
 	}
-	c.forget()
-	errs = append(errs, c.removeCgroup(), c.tidyRoot())
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("clean up after %s: %w", c.name, err)
+		return fmt.Errorf("remove what runsc has left of %s: %w", c.name, err)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // tidyRoot removes what runsc shares between the sandboxes of a root, when there is

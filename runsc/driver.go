@@ -76,8 +76,9 @@ type Container struct {
 	joined *sandbox
 }
 
-// stateFiles are the files that runsc keeps for the container under its root.
-func (c *Container) stateFiles() []string {
-	base := filepath.Join(c.runc.Root, c.id+"_sandbox:"+c.sandboxID)
+// stateFiles are the files, a state and a lock, that runsc keeps under its root for
+// a container of the sandbox.
+func (c *Container) stateFiles(id string) []string {
+	base := filepath.Join(c.runc.Root, id+"_sandbox:"+c.sandboxID)
 	return []string{base + ".state", base + ".lock"}
 }

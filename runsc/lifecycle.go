@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
@@ -26,7 +27,7 @@ type CreateOptions struct {
 // sandbox. It returns the id of the sandbox process on the host and, with a
 // terminal, the terminal's master. A failed Create leaves nothing of runsc's.
 func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, master *os.File, err error) {
-	if err := c.nameSandbox(); err != nil {
+	if err := c.nameSandbox(c.sandboxID); err != nil {
 		return 0, nil, err
 	}
 	pidFile := filepath.Join(c.bundle, "sandbox.pid")
@@ -52,7 +53,9 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	defer hold.Release()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.undoCreate(ctx))
+			// The bundle may be tried again, and then names its sandbox as the
+			// caller does.
+			err = errors.Join(err, c.undoCreate(ctx), c.nameSandbox(strings.TrimSuffix(c.sandboxID, idEnd)))
 		}
 	}()
 	if err := c.do(ctx, "create", func(r *runc.Runc) error {
@@ -75,8 +78,8 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	return pid, master, nil
 }
 
-// nameSandbox makes the spec of a container name its sandbox as runsc knows it.
-func (c *Container) nameSandbox() error {
+// nameSandbox makes the spec of a container in a sandbox name it by this id.
+func (c *Container) nameSandbox(id string) error {
 	if c.root {
 		return nil
 	}
@@ -84,7 +87,7 @@ func (c *Container) nameSandbox() error {
 	if err != nil {
 		return err
 	}
-	if oci.SetSandboxID(spec, c.sandboxID) {
+	if oci.SetSandboxID(spec, id) {
 		return oci.Save(c.bundle, spec)
 	}
 	return nil
@@ -158,10 +161,8 @@ func (c *Container) Delete(ctx context.Context) error {
 			return fmt.Errorf("wait for the end of the sandbox of %s: %w", c.name, err)
 		}
 	}
-	for _, f := range c.stateFiles() {
-		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove state of %s: %w", c.name, err)
-		}
+	if err := c.removeFiles(); err != nil {
+		return err
 	}
 	c.forget()
 	return errors.Join(c.removeCgroup(), c.tidyRoot())
