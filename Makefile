@@ -96,7 +96,7 @@ test-unit: deps ## each package on its own, in seconds
 test-contract: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox ## the contract, on a scripted runsc and on the real one (root)
 	$(GO_TEST) -count=1 ./test/contract/...
 
-test-e2e: deps $(SHIM) $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/busybox-static $(BIN)/busybox ## with containerd and gVisor, end to end (root)
+test-e2e: deps $(SHIM) $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/busybox-static $(BIN)/busybox ## with containerd and gVisor, end to end (root)
 	$(GO_TEST) -count=1 -timeout 30m ./test/e2e/...
 
 bench: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox-static ## measure the shim, with runc beside it (root)
@@ -114,7 +114,7 @@ lint: $(BIN)/golangci-lint $(BIN)/gazelle ## check style, the import table and t
 bazel: $(BIN)/gazelle ## write the BUILD files and MODULE.bazel's repositories anew
 	BIN=$(BIN) test/tools/bazel.sh update
 
-tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/golangci-lint $(BIN)/gazelle ## build and fetch all that the tests and lint need
+tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/golangci-lint $(BIN)/gazelle ## build and fetch all that the tests and lint need
 
 # Only what is ours: BUILD_DIR may be a folder that holds other things too.
 clean: ## remove all that was built and fetched
@@ -167,6 +167,13 @@ $(BIN)/busybox:
 
 $(BIN)/runc:
 	$(call fetch-deb,runc,usr/sbin/runc)
+
+# Debian 12 has containerd 1.6.
+$(BIN)/containerd-1.6/containerd:
+	$(call fetch-deb,containerd,usr/bin/containerd)
+
+$(BIN)/containerd-1.6/ctr:
+	$(call fetch-deb,containerd,usr/bin/ctr)
 
 $(BIN)/runsc-debian:
 	$(call fetch-deb,runsc,usr/bin/runsc)

@@ -194,17 +194,13 @@ func (d *daemon) remove(keepLog bool) error {
 
 // importImage makes the busybox image and unpacks it.
 func (d *daemon) importImage() error {
-	files, err := image.Busybox(filepath.Join(d.bin, "busybox-static"))
+	archive, err := imageArchive(d.bin)
 	if err != nil {
-		return err
-	}
-	var archive bytes.Buffer
-	if err := image.Write(&archive, imageName, files); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if _, err := d.client.Import(ctx, &archive); err != nil {
+	if _, err := d.client.Import(ctx, archive); err != nil {
 		return fmt.Errorf("import the image: %w", err)
 	}
 	img, err := d.client.GetImage(ctx, imageName)
@@ -212,4 +208,14 @@ func (d *daemon) importImage() error {
 		return err
 	}
 	return img.Unpack(ctx, "")
+}
+
+// imageArchive returns the busybox image as ctr and the client import it.
+func imageArchive(bin string) (*bytes.Buffer, error) {
+	files, err := image.Busybox(filepath.Join(bin, "busybox-static"))
+	if err != nil {
+		return nil, err
+	}
+	archive := &bytes.Buffer{}
+	return archive, image.Write(archive, imageName, files)
 }
