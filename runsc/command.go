@@ -11,6 +11,7 @@ import (
 	"time"
 
 	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
 )
 
 // do runs one command. run gets a go-runc client that writes its log to a file
@@ -29,10 +30,12 @@ func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) 
 	r := c.runc
 	r.Log = f.Name()
 	start := time.Now()
-	if err := run(&r); err != nil {
+	err = run(&r)
+	took := time.Since(start).Round(time.Millisecond)
+	log.G(ctx).Debugf("runsc %s %s took %s (%v)", verb, c.name, took, err)
+	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("runsc %s %s: given up after %s: %w",
-				verb, c.name, time.Since(start).Round(time.Millisecond), ctx.Err())
+			return fmt.Errorf("runsc %s %s: given up after %s: %w", verb, c.name, took, ctx.Err())
 		}
 		return commandError(verb, c.name, lastError(f), err)
 	}

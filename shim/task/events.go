@@ -3,6 +3,7 @@ package task
 import (
 	eventsapi "github.com/containerd/containerd/api/events"
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/log"
 	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/proc"
@@ -10,7 +11,11 @@ import (
 
 // reporter turns what happens to a task into containerd's events.
 func (s *Service) reporter(r createRequest) func(proc.Event) {
-	return func(e proc.Event) { s.cfg.Publish(event(r, e)) }
+	return func(e proc.Event) {
+		msg := event(r, e)
+		log.L.Debugf("event %T: %v", msg, msg)
+		s.cfg.Publish(msg)
+	}
 }
 
 // event returns containerd's event. In it, init's process id is the task's id.
