@@ -2,6 +2,8 @@ package task
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -184,6 +186,19 @@ func TestAPanicIsAnErrorOfItsCall(t *testing.T) {
 	})
 	if err = errgrpc.ToNative(err); !errdefs.IsInternal(err) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAnErrorGoesOverTheWireOnce(t *testing.T) {
+	err := errors.Join(
+		fmt.Errorf("spec: %w: %w", errors.New("cause"), errdefs.ErrInvalidArgument),
+		fmt.Errorf("undo: %w", errdefs.ErrNotFound))
+	got := errgrpc.ToNative(toWire(err))
+	if !errdefs.IsInvalidArgument(got) || !strings.HasPrefix(got.Error(), "spec: cause: invalid argument; undo: not found") {
+		t.Errorf("%q", got)
+	}
+	if got := errgrpc.ToNative(toWire(fmt.Errorf("task x: %w", errdefs.ErrNotFound))); got.Error() != "task x: not found" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -3,9 +3,11 @@ package task
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
@@ -33,7 +35,7 @@ func method[Q, R any](call func(context.Context, *Q) (*R, error)) ttrpc.Method {
 		defer func() {
 			if p := recover(); p != nil {
 				log.G(ctx).Errorf("panic in %T: %v\n%s", *new(Q), p, debug.Stack())
-				err = errgrpc.ToGRPC(fmt.Errorf("panic: %v: %w", p, errdefs.ErrInternal))
+				err = toWire(fmt.Errorf("panic: %v: %w", p, errdefs.ErrInternal))
 			}
 		}()
 		req := new(Q)
@@ -42,10 +44,43 @@ func method[Q, R any](call func(context.Context, *Q) (*R, error)) ttrpc.Method {
 		}
 		resp, err := call(ctx, req)
 		if err != nil {
-			return nil, errgrpc.ToGRPC(err)
+			return nil, toWire(err)
 		}
 		return resp, nil
 	}
+}
+
+// wireError is an error with one kind and one line.
+type wireError struct {
+	text string
+	kind error
+}
+
+func (e wireError) Error() string { return e.text }
+func (e wireError) Unwrap() error { return e.kind }
+
+// toWire gives an error its code. Of an error that wraps several, containerd's client
+// would print each once more, so one goes over the wire.
+func toWire(err error) error {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	return errgrpc.ToGRPC(wireError{text: text, kind: kindOf(err)})
+}
+
+// kindOf returns the first errdefs kind in the tree of errors: what failed first is
+// what the call failed of, and what follows came of undoing it.
+func kindOf(err error) error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			if kind := kindOf(e); !errdefs.IsUnknown(kind) {
+				return kind
+			}
+		}
+		return errdefs.ErrUnknown
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return kindOf(inner)
+	}
+	return errdefs.Resolve(err)
 }
 
 func empty(err error) (*emptypb.Empty, error) {
