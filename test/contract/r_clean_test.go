@@ -1,0 +1,97 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/test/harness"
+)
+
+// Every test checks at its end that nothing is left. These check it in the middle,
+// while the shim lives on.
+
+func TestR6_NothingAfterTheLastDelete(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		tasks := pod(e, "pod", harness.Container{ID: "c1", Terminal: true}, harness.Container{ID: "c2", PlainRootfs: true})
+		for _, k := range tasks {
+			k.ExecRunning(harness.ExecOptions{ID: "e1", Terminal: k.ID == "c1"})
+		}
+		for i := len(tasks) - 1; i >= 0; i-- {
+			tasks[i].Signal(unix.SIGKILL)
+			tasks[i].WaitFor(137)
+			tasks[i].Delete()
+		}
+		e.CheckClean(tasks[0].Shim)
+		_ = tasks[0].Shim.Shutdown()
+		harness.WaitProcess(t, tasks[0].Shim.PID)
+		e.CheckClean(nil)
+	})
+}
+
+func TestR6_NoDescriptorsOfExecs(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web"})
+		round := func(n, i int) {
+			for j := range n {
+				p := k.ExecRunning(harness.ExecOptions{ID: fmt.Sprintf("e%d-%d", i, j), Terminal: j%2 == 1, Args: harness.Shell("exit 0")})
+				p.WaitFor(0)
+				p.Delete()
+			}
+			bad := k.Exec(harness.ExecOptions{ID: fmt.Sprint("bad", i), Args: missing()})
+			if _, err := bad.Calls.Start(); err == nil {
+				t.Error("a missing program was started")
+			}
+			bad.Delete()
+		}
+		round(2, 0)
+		before := descriptors(t, k.Shim)
+		round(10, 1)
+		harness.Eventually(t, fmt.Sprintf("the shim has no more than the %d descriptors of before", before), func() bool {
+			return descriptors(t, k.Shim) <= before
+		})
+	})
+}
+
+func TestR6_NoDescriptorsOfTasks(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		root := pod(e, "pod")[0]
+		round := func(n, i int) {
+			for j := range n {
+				k := e.Running(harness.Container{ID: fmt.Sprintf("c%d-%d", i, j), Pod: "pod", Terminal: j%2 == 1, Args: harness.Shell("exit 0")})
+				k.WaitFor(0)
+				k.Delete()
+			}
+		}
+		round(2, 0)
+		before := descriptors(t, root.Shim)
+		round(6, 1)
+		harness.Eventually(t, fmt.Sprintf("the shim has no more than the %d descriptors of before", before), func() bool {
+			return descriptors(t, root.Shim) <= before
+		})
+	})
+}
+
+func TestR6_NoProcessesOfDeletedExecs(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web"})
+		for i := range 5 {
+			p := k.ExecRunning(harness.ExecOptions{ID: fmt.Sprint("e", i)})
+			p.Signal(unix.SIGKILL)
+			p.WaitFor(137)
+			p.Delete()
+		}
+		harness.Eventually(t, "no command of runsc is left", func() bool { return len(e.Commands("exec", "web")) == 0 })
+	})
+}
+
+func descriptors(t *testing.T, s *harness.Shim) int {
+	t.Helper()
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
