@@ -2,7 +2,6 @@ package proc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -249,7 +248,7 @@ func (c *Container) dropExec(execID string) {
 
 // errEnding is why nothing is started in a container whose init has ended.
 func (c *Container) errEnding() error {
-	return errors.Join(fmt.Errorf("container %s has ended", c.id), errdefs.ErrFailedPrecondition)
+	return fmt.Errorf("container %s has ended: %w", c.id, errdefs.ErrFailedPrecondition)
 }
 
 // listExecs returns the execs as they are now.

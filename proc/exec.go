@@ -23,12 +23,12 @@ type execution struct {
 func (e *execution) active() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.state == Running || e.state == Created && e.op == opStart
+	return e.state == Running || e.state == Created && e.op != nil && e.op.verb == opStart
 }
 
 // beginStart reserves an exec for its start. It takes the container's lock first,
 // so that whoever ends the container either sees the start or forbids it.
-func (c *Container) beginStart(ctx context.Context, e *execution) (context.Context, error) {
+func (c *Container) beginStart(ctx context.Context, e *execution) (*operation, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	op, err := e.begin(ctx, opStart, Created)
@@ -36,11 +36,11 @@ func (c *Container) beginStart(ctx context.Context, e *execution) (context.Conte
 		return nil, err
 	}
 	if c.ending {
-		e.end()
+		e.end(op)
 		return nil, c.errEnding()
 	}
 	if s := c.init.status().State; s != Running {
-		e.end()
+		e.end(op)
 		return nil, fmt.Errorf("start %s: the container is %s: %w", e.name(), s, errdefs.ErrFailedPrecondition)
 	}
 	return op, nil
@@ -52,15 +52,17 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := c.runExec(op, e)
+	p, err := c.runExec(op.ctx, e)
 	if err != nil {
 		e.forceExit(startFailed)
 		return 0, err
 	}
 	pid := c.init.status().PID
-	if err := e.run(pid, EventExecStarted); err != nil {
+	if err := e.run(op, pid, EventExecStarted); err != nil {
 		// It is forced to have ended, so it must end.
-		return 0, errors.Join(err, c.rt.SignalExec(op, p.PID(), unix.SIGKILL))
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		return 0, errors.Join(err, c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL))
 	}
 	c.wg.Go(func() {
 		exit, err := p.Wait(c.ctx)
@@ -111,11 +113,11 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 	if err != nil {
 		return Status{}, err
 	}
-	e.closeStreams(op)
-	if err := e.remove(); err != nil {
+	e.closeStreams(op.ctx)
+	if err := e.remove(op); err != nil {
 		return Status{}, err
 	}
-	e.record.remove()
+	e.dropRecord()
 	c.dropExec(execID)
 	return e.status(), nil
 }
@@ -123,6 +125,8 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 // killExec signals a running exec.
 func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
 	if pid := e.runningPID(); pid != 0 {
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
 		return c.rt.SignalExec(ctx, pid, sig)
 	}
 	switch s := e.status().State; s {

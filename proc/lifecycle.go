@@ -30,21 +30,25 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	pid, s := c.init.status().PID, c.init.streams()
 	// Before it can run out of memory.
 	outOfMemory := c.watchMemory(pid)
-	if err := c.rt.Start(op, s.ends()); err != nil {
+	if err := c.rt.Start(op.ctx, s.ends()); err != nil {
 		if !c.root {
 			// It stays created in runsc for ever, with the streams open, and
 			// containerd refuses to delete a created container.
-			err = errors.Join(err, c.rt.Delete(op))
+			ctx, cancel := afterwards(ctx)
+			defer cancel()
+			err = errors.Join(err, c.rt.Delete(ctx))
 			c.init.forceExit(startFailed)
 			return 0, err
 		}
-		c.endInit()
+		c.endInit(op)
 		return 0, err
 	}
 	s.started(nil)
-	if err := c.init.run(pid, EventStarted); err != nil {
+	if err := c.init.run(op, pid, EventStarted); err != nil {
 		// It is forced to have ended, so it must end.
-		return 0, errors.Join(err, c.rt.SignalAll(op, unix.SIGKILL))
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		return 0, errors.Join(err, c.rt.SignalAll(ctx, unix.SIGKILL))
 	}
 	c.wg.Go(func() { c.waitInit(outOfMemory) })
 	return pid, nil
@@ -52,14 +56,23 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 
 // endInit ends an operation on init that failed. If the sandbox went meanwhile, a
 // container that was not started has ended with it.
-func (c *Container) endInit() {
-	c.init.end()
+func (c *Container) endInit(op *operation) {
+	c.init.end(op)
 	select {
 	case <-c.rt.SandboxDone():
 		c.init.stopUnstarted()
 	default:
 	}
 }
+
+// afterwards returns a context for what must be done after an operation, whose own has
+// ended, and whose caller may have gone.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), afterTimeout)
+}
+
+// afterTimeout bounds that.
+const afterTimeout = 5 * time.Second
 
 // watchMemory returns a function that tells whether the sandbox was killed for
 // lack of memory.
@@ -104,6 +117,8 @@ func (c *Container) waitInit(outOfMemory func() bool) {
 		if err := e.wait(ctx); err != nil {
 			log.L.Warnf("%s did not end with init; taking it as killed", e.name())
 			e.forceExit(killedStatus)
+			// Its exit may be being recorded, and comes before init's.
+			<-e.done
 		}
 	}
 	c.init.stop(exit)
@@ -118,12 +133,12 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	if err := c.deleteInit(op); err != nil {
-		c.endInit()
+	if err := c.deleteInit(op.ctx); err != nil {
+		c.endInit(op)
 		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
 	}
 	c.end()
-	if err := c.init.remove(); err != nil {
+	if err := c.init.remove(op); err != nil {
 		return Status{}, err
 	}
 	return c.init.status(), nil
@@ -142,6 +157,8 @@ func (c *Container) deleteInit(ctx context.Context) error {
 			return fmt.Errorf("%s is still running: %w", e.name(), errdefs.ErrFailedPrecondition)
 		}
 	}
+	// From here on it cannot be started any more, also if this fails half way.
+	c.init.stopCreated()
 	// All at once, as each may take its time.
 	var streams sync.WaitGroup
 	streams.Go(func() { c.init.closeStreams(ctx) })

@@ -15,11 +15,11 @@ func (c *Container) Pause(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.init.end()
+	defer c.init.end(op)
 	if err := c.init.set(Pausing); err != nil {
 		return err
 	}
-	if err := c.rt.Pause(op); err != nil {
+	if err := c.rt.Pause(op.ctx); err != nil {
 		// It may have ended meanwhile, and then stays stopped.
 		_ = c.init.set(Running)
 		return err
@@ -33,8 +33,8 @@ func (c *Container) Resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.init.end()
-	if err := c.rt.Resume(op); err != nil {
+	defer c.init.end(op)
+	if err := c.rt.Resume(op.ctx); err != nil {
 		return err
 	}
 	return c.init.setReport(Running, EventResumed)

@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,16 +21,16 @@ type process struct {
 
 	// saving is held while the record is written, and taken before mu.
 	saving sync.Mutex
+	// unrecorded is set, under saving, when the record is removed for good.
+	unrecorded bool
 
 	mu    sync.Mutex
 	state State
-	// op is the operation under way, or "".
-	op operation
-	// cancelOp ends the operation under way if the process is forced to exit.
-	cancelOp context.CancelFunc
-	pid      int
-	started  time.Time
-	exit     Exit
+	// op is the operation under way, or nil.
+	op      *operation
+	pid     int
+	started time.Time
+	exit    Exit
 	// last is the exit that is being made final, or nil. From then on there is
 	// no other.
 	last *Exit
@@ -78,35 +79,41 @@ func (p *process) wait(ctx context.Context) error {
 }
 
 // begin reserves the process for an operation that is allowed in these states. The
-// returned context ends when the process is forced to exit; it does not end with
+// operation's context ends when the process is forced to exit; it does not end with
 // the caller's, because an operation that is half done helps nobody.
-func (p *process) begin(ctx context.Context, op operation, allowed ...State) (context.Context, error) {
+func (p *process) begin(ctx context.Context, verb verb, allowed ...State) (*operation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.op != "" {
-		return nil, fmt.Errorf("%s %s: a %s is under way: %w", op, p.name(), p.op, errdefs.ErrFailedPrecondition)
+	if p.op != nil {
+		return nil, fmt.Errorf("%s %s: a %s is under way: %w", verb, p.name(), p.op.verb, errdefs.ErrFailedPrecondition)
 	}
 	if p.state == Deleted {
-		return nil, fmt.Errorf("%s %s: it is deleted: %w", op, p.name(), errdefs.ErrNotFound)
+		return nil, fmt.Errorf("%s %s: it is deleted: %w", verb, p.name(), errdefs.ErrNotFound)
 	}
-	for _, s := range allowed {
-		if p.state == s {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
-			p.op, p.cancelOp = op, cancel
-			return ctx, nil
-		}
+	if !slices.Contains(allowed, p.state) {
+		return nil, fmt.Errorf("%s %s: it is %s: %w", verb, p.name(), p.state, errdefs.ErrFailedPrecondition)
 	}
-	return nil, fmt.Errorf("%s %s: it is %s: %w", op, p.name(), p.state, errdefs.ErrFailedPrecondition)
+	op := &operation{verb: verb}
+	op.ctx, op.cancel = context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+	p.op = op
+	return op, nil
 }
 
-// operation names an operation on a process that excludes others.
-type operation string
+// operation is something that is being done to a process and excludes others.
+type operation struct {
+	verb   verb
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// verb names an operation.
+type verb string
 
 const (
-	opStart  operation = "start"
-	opDelete operation = "delete"
-	opPause  operation = "pause"
-	opResume operation = "resume"
+	opStart  verb = "start"
+	opDelete verb = "delete"
+	opPause  verb = "pause"
+	opResume verb = "resume"
 )
 
 // opTimeout bounds an operation that the runtime does for a process. It ends a
@@ -114,18 +121,19 @@ const (
 // takes a few seconds.
 const opTimeout = 28 * time.Second
 
-// end ends the current operation.
-func (p *process) end() {
+// end ends an operation. One that was ended already, because the process was forced
+// to exit, ends nothing that came after it.
+func (p *process) end(op *operation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endLocked()
+	p.endLocked(op)
 }
 
-func (p *process) endLocked() {
-	if p.cancelOp != nil {
-		p.cancelOp()
+func (p *process) endLocked(op *operation) {
+	op.cancel()
+	if p.op == op {
+		p.op = nil
 	}
-	p.op, p.cancelOp = "", nil
 }
 
 // setLocked makes a transition of the table.
@@ -140,7 +148,7 @@ func (p *process) setLocked(s State) error {
 
 // run ends a start with success: the process runs in the sandbox pid. It fails if
 // the process was forced to exit meanwhile.
-func (p *process) run(pid int, kind EventKind) error {
+func (p *process) run(op *operation, pid int, kind EventKind) error {
 	p.mu.Lock()
 	p.pid, p.started = pid, time.Now()
 	p.mu.Unlock()
@@ -148,7 +156,7 @@ func (p *process) run(pid int, kind EventKind) error {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endLocked()
+	p.endLocked(op)
 	if p.last != nil {
 		return fmt.Errorf("%s ended while it was started: %w", p.name(), errdefs.ErrFailedPrecondition)
 	}
@@ -185,17 +193,18 @@ func (p *process) stopIf(exit Exit, holds func() bool) bool {
 		return false
 	}
 	// A delete goes on: it is what ended the process.
-	if p.op != opDelete {
-		p.endLocked()
+	if p.op != nil && p.op.verb != opDelete {
+		p.endLocked(p.op)
 	}
 	p.exit = exit
 	if p.stream != nil {
 		p.stream.ended()
 	}
-	close(p.done)
+	// Reported before those who wait are told, who may report what follows.
 	if ran {
 		p.report(Event{Kind: EventExited, ExecID: p.execID, PID: p.pid, Exit: exit})
 	}
+	close(p.done)
 	return true
 }
 
@@ -215,14 +224,14 @@ func (p *process) stopCreated() bool {
 // may be a start, and a short-lived process has run and ended before the start
 // returns; or the delete that ended the sandbox.
 func (p *process) stopUnstarted() {
-	p.stopIf(Exit{Status: killedStatus, At: time.Now()}, func() bool { return p.state == Created && p.op == "" })
+	p.stopIf(Exit{Status: killedStatus, At: time.Now()}, func() bool { return p.state == Created && p.op == nil })
 }
 
 // remove ends a delete with success.
-func (p *process) remove() error {
+func (p *process) remove(op *operation) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endLocked()
+	p.endLocked(op)
 	ran := p.state != Created
 	if err := p.setLocked(Deleted); err != nil {
 		return err
@@ -247,11 +256,22 @@ func (p *process) saveOrLog() {
 	}
 }
 
+// dropRecord removes the record for good.
+func (p *process) dropRecord() {
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	p.unrecorded = true
+	p.record.remove()
+}
+
 // save writes the record.
 func (p *process) save() error {
 	// Each write takes the newest state, so the last one to land has it.
 	p.saving.Lock()
 	defer p.saving.Unlock()
+	if p.unrecorded {
+		return nil
+	}
 	p.mu.Lock()
 	rec := Record{
 		ID: p.record.container, ExecID: p.execID, Stdio: p.stdio, PID: p.pid,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -69,17 +70,39 @@ func (c *Container) killCreated(sig unix.Signal) (done bool, err error) {
 // runsc does the latter in one step; the execs come first because their callers
 // should see them end by their own signal.
 func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
-	var errs []error
-	for _, e := range c.listExecs() {
-		if pid := e.runningPID(); pid != 0 {
-			if err := c.rt.SignalExec(ctx, pid, sig); err != nil && !errdefs.IsNotFound(err) {
-				errs = append(errs, err)
-			}
-		}
-	}
 	s := c.init.status().State
+	var errs []error
+	if s == Running {
+		errs = c.signalExecs(ctx, sig)
+	}
 	err := c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.SignalAll(ctx, sig) })
+	if err == nil && sig == unix.SIGKILL {
+		return nil // they end with init
+	}
 	return errors.Join(append(errs, err)...)
+}
+
+// signalExecs signals the running execs, side by side, because a sandbox that does
+// not answer must not keep the signal from init.
+func (c *Container) signalExecs(ctx context.Context, sig unix.Signal) []error {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	execs := c.listExecs()
+	errs := make([]error, len(execs))
+	var wg sync.WaitGroup
+	for i, e := range execs {
+		pid := e.runningPID()
+		if pid == 0 {
+			continue
+		}
+		wg.Go(func() {
+			if err := c.rt.SignalExec(ctx, pid, sig); !errdefs.IsNotFound(err) {
+				errs[i] = err
+			}
+		})
+	}
+	wg.Wait()
+	return errs
 }
 
 // killInit delivers a signal to init. SIGKILL gets through to a root whatever
@@ -98,8 +121,17 @@ func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deli
 	bound, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	err := deliver(bound)
-	if err == nil || errdefs.IsNotFound(err) {
-		return err
+	if err == nil {
+		return nil
+	}
+	if errdefs.IsNotFound(err) {
+		// The process is gone, and then the sandbox goes as well. If it does not,
+		// it is only runsc that has lost it.
+		select {
+		case <-c.rt.SandboxDone():
+			return err
+		case <-bound.Done():
+		}
 	}
 	log.G(ctx).WithError(err).Warnf("the sandbox of %s does not take SIGKILL; killing the sandbox", c.id)
 	return c.rt.KillSandbox()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,9 @@ func (c *Container) removeCgroup() error {
 		return err
 	}
 	path := spec.Linux.CgroupsPath
-	if !strings.Contains(filepath.Base(path), c.name) || strings.Contains(path, ":") {
+	// cgroupfs drivers name it by the id, some with a prefix and a dash before it.
+	base := filepath.Base(path)
+	if base != c.name && !strings.HasSuffix(base, "-"+c.name) || strings.Contains(path, ":") {
 		return nil
 	}
 	// With v1, each controller has a hierarchy; with v2, the root is the only one.
@@ -52,21 +55,38 @@ func (c *Container) removeCgroup() error {
 func removeTree(dir string) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err == nil && d.IsDir() {
 			dirs = append(dirs, path)
 		}
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
 	for _, d := range slices.Backward(dirs) {
-		if err := unix.Rmdir(d); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
-			return &os.PathError{Op: "remove cgroup", Path: d, Err: err}
+		if err := removeCgroupDir(d); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// removeCgroupDir removes one cgroup. A process that has ended leaves its cgroup a
+// moment later, so one in use is tried again for a moment.
+func removeCgroupDir(dir string) error {
+	const tries, pause = 20, 5 * time.Millisecond
+	for range tries {
+		err := unix.Rmdir(dir)
+		switch {
+		case err == nil, errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY):
+			return &os.PathError{Op: "remove cgroup", Path: dir, Err: err}
+		}
+		time.Sleep(pause)
 	}
 	return nil
 }

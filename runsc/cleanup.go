@@ -36,12 +36,12 @@ func (c *Container) Remove(ctx context.Context) error {
 	var errs []error
 	// First the processes: runsc would ask a sandbox that may hang, and of a create
 	// that was cut short no state file names them yet.
-	if err := killByBundle(c.bundle); err != nil {
+	if err := killByBundle(ctx, c.bundle); err != nil {
 		errs = append(errs, err)
 	}
 	if err := c.do(ctx, "delete", func(r *runc.Runc) error {
 		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
-	}); err != nil && !errdefs.IsNotFound(err) {
+	}); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, c.removeFiles())
@@ -110,9 +110,10 @@ func (c *Container) tidyRoot() error {
 	return nil
 }
 
-// killByBundle kills the sandbox and gofer processes that were started for the
-// bundle. They are known by their argument --bundle, which runsc gives to both.
-func killByBundle(bundle string) error {
+// killByBundle kills the sandbox and gofer processes that were started for the bundle,
+// and waits until they are gone. They are known by their argument --bundle, which runsc
+// gives to both.
+func killByBundle(ctx context.Context, bundle string) error {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return err
@@ -124,18 +125,32 @@ func killByBundle(bundle string) error {
 			continue
 		}
 		// The pidfd makes sure that the process killed is the one looked at.
-		fd, err := unix.PidfdOpen(pid, 0)
+		f, err := openProcess(pid)
 		if err != nil {
 			continue
 		}
 		if isOfBundle(pid, bundle) {
-			if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-				errs = append(errs, fmt.Errorf("kill process %d of bundle %s: %w", pid, bundle, err))
-			}
+			errs = append(errs, killAndWait(ctx, f))
 		}
-		_ = unix.Close(fd)
+		_ = f.Close()
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("kill the processes of bundle %s: %w", bundle, err)
+	}
+	return nil
+}
+
+// killAndWait kills a process and waits for its end, within ctx.
+func killAndWait(ctx context.Context, process *os.File) error {
+	if err := kill(process); err != nil {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := process.SetReadDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	return awaitEnd(process)
 }
 
 // isOfBundle tells whether the process is a sandbox or a gofer of the bundle.

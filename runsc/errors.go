@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -72,31 +73,32 @@ func commandError(verb, container, said string, err error) error {
 			e.Said = noFile.Error()
 		}
 		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
-	case gone(said, err):
+	case e.speaksOf(
+		"does not exist",         // no state file, or no such container in the sandbox
+		"sandbox is not running", // the sandbox process is gone
+		"no such process",        // the process is gone
+	):
 		return fmt.Errorf("%w: %w", e, errdefs.ErrNotFound)
+	case e.speaksOf(
+		"connection refused",           // nobody listens on the control socket
+		"connecting to control server", // the socket is gone
+		"no control socket found",      // it is gone with the sandbox's root container
+	):
+		return fmt.Errorf("%w: %w", e, errdefs.ErrUnavailable)
+	case e.speaksOf("in state paused"):
+		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
 	default:
 		return e
 	}
 }
 
-// gone reports whether runsc said that the container, its sandbox or the process
-// does not exist. runsc has no codes for it, so its words are what there is. They
-// choose an error's kind; who acts on that makes sure by other means.
-func gone(said string, err error) bool {
+// speaksOf reports whether runsc said one of these. runsc has no codes for what is
+// wrong, so its words are what there is. They choose an error's kind; who acts on that
+// makes sure by other means.
+func (e *Error) speaksOf(words ...string) bool {
+	said := e.Said
 	if said == "" {
-		said = err.Error()
+		said = e.Err.Error()
 	}
-	for _, s := range []string{
-		"file does not exist",          // the container has no state file
-		"does not exist",               // the sandbox does not know the container
-		"sandbox is not running",       // the sandbox process is gone
-		"no such process",              // the process is gone
-		"connection refused",           // nobody listens on the control socket
-		"connecting to control server", // the socket is gone
-	} {
-		if strings.Contains(said, s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
 }

@@ -102,6 +102,11 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (_ *Process, err
 		}
 		return nil, err
 	case <-s.done:
+		select {
+		case p.PID = <-started.pid:
+			return p, nil // it was started before
+		default:
+		}
 		return nil, fmt.Errorf("runsc exec %s: the sandbox ended: %w", c.name, errdefs.ErrNotFound)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("runsc exec %s: %w", c.name, ctx.Err())

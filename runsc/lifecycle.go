@@ -117,26 +117,6 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 	return c.do(ctx, "update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
 }
 
-// Pause freezes the whole sandbox.
-func (c *Container) Pause(ctx context.Context) error {
-	err := c.do(ctx, "pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
-	if err == nil {
-		c.setPausedBy(c.id)
-	}
-	return err
-}
-
-// Resume undoes a Pause of any container of the sandbox. runsc keeps the state in
-// the container that was paused, and resumes only that one.
-func (c *Container) Resume(ctx context.Context) error {
-	id := c.pausedBy()
-	err := c.do(ctx, "resume", func(r *runc.Runc) error { return r.Resume(ctx, id) })
-	if err == nil {
-		c.setPausedBy("")
-	}
-	return err
-}
-
 // Delete ends the container if it runs and removes what runsc keeps for it. It
 // succeeds when there is nothing left to do.
 func (c *Container) Delete(ctx context.Context) error {
@@ -148,7 +128,7 @@ func (c *Container) Delete(ctx context.Context) error {
 			return err
 		}
 		// Whatever runsc does not know of has no right to be there.
-		if err := killByBundle(c.bundle); err != nil {
+		if err := killByBundle(ctx, c.bundle); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,8 @@ func TestErrorsSayWhatRunscSaid(t *testing.T) {
 		"failed to signal pid 7: no such process":    errdefs.IsNotFound,
 		"starting container: something unheard of":   func(err error) bool { return !errdefs.IsNotFound(err) },
 		"creating container: cannot create gofer: x": func(err error) bool { return !errdefs.IsNotFound(err) },
+		"connecting to control server: refused":      errdefs.IsUnavailable,
+		"cannot signal container c in state paused":  errdefs.IsFailedPrecondition,
 	} {
 		err := commandError("kill", "web", said, exit)
 		if !want(err) {

@@ -22,9 +22,14 @@ type sandbox struct {
 	exit reaper.Exit
 	// stranger is true if another shim is the parent.
 	stranger bool
-	// pausedBy is the container through which the sandbox was paused, or "".
-	// It is guarded by Driver.mu.
+	// turn holds the one token of who may pause or resume, and with it pausedBy: the
+	// container through which the sandbox was paused, or "".
+	turn     chan struct{}
 	pausedBy string
+}
+
+func newSandbox(pid int) *sandbox {
+	return &sandbox{pid: pid, done: make(chan struct{}), turn: make(chan struct{}, 1)}
 }
 
 // killed is the status of a process whose sandbox went away under it.
@@ -42,7 +47,7 @@ func openProcess(pid int) (*os.File, error) {
 // watchChild watches a sandbox that this shim created and is the parent of. The
 // hold was taken before it existed.
 func watchChild(pid int, hold *reaper.Hold) (*sandbox, error) {
-	s := &sandbox{pid: pid, done: make(chan struct{})}
+	s := newSandbox(pid)
 	var err error
 	if s.process, err = openProcess(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 		return nil, err
@@ -60,7 +65,8 @@ func watchChild(pid int, hold *reaper.Hold) (*sandbox, error) {
 // watchStranger watches a sandbox that another shim is the parent of, which is so
 // when grouping is off. Its exit status is that shim's to know.
 func watchStranger(pid int) (*sandbox, error) {
-	s := &sandbox{pid: pid, done: make(chan struct{}), stranger: true}
+	s := newSandbox(pid)
+	s.stranger = true
 	gone := func() {
 		s.exit = reaper.Exit{Pid: pid, Status: killed, Signal: unix.SIGKILL, At: time.Now()}
 		close(s.done)
@@ -73,22 +79,45 @@ func watchStranger(pid int) (*sandbox, error) {
 		gone()
 		return s, nil
 	}
-	raw, err := s.process.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
 	// Ends with the sandbox, or when it is forgotten.
 	go func() {
-		// A pidfd can be read when its process has ended.
-		err := raw.Read(func(fd uintptr) bool {
-			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			return n > 0 && err == nil
-		})
-		if err == nil {
+		if awaitEnd(s.process) == nil {
 			gone()
 		}
 	}()
 	return s, nil
+}
+
+// awaitEnd waits until the process has ended. It fails if the file is closed or has a
+// deadline that passes.
+func awaitEnd(process *os.File) error {
+	raw, err := process.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// A pidfd can be read when its process has ended.
+	return raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 && err == nil
+	})
+}
+
+// kill sends SIGKILL to the process. One that is gone is no error.
+func kill(process *os.File) error {
+	raw, err := process.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var kerr error
+	if err := raw.Control(func(fd uintptr) {
+		kerr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0)
+	}); err != nil {
+		return err
+	}
+	if errors.Is(kerr, unix.ESRCH) {
+		return nil
+	}
+	return kerr
 }
 
 func (s *sandbox) running() bool {
@@ -131,24 +160,6 @@ func (c *Container) adopt(pid int, hold *reaper.Hold) error {
 	return nil
 }
 
-// pausedBy returns the id through which the sandbox must be resumed.
-func (c *Container) pausedBy() string {
-	c.driver.mu.Lock()
-	defer c.driver.mu.Unlock()
-	if s := c.joined; s != nil && s.pausedBy != "" {
-		return s.pausedBy
-	}
-	return c.id
-}
-
-func (c *Container) setPausedBy(id string) {
-	c.driver.mu.Lock()
-	defer c.driver.mu.Unlock()
-	if s := c.joined; s != nil {
-		s.pausedBy = id
-	}
-}
-
 // forget drops a sandbox whose root container is deleted, and one that this shim
 // only looked at. Containers that have joined it keep what they know of it.
 func (c *Container) forget() {
@@ -183,18 +194,8 @@ func (c *Container) KillSandbox() error {
 	if s.process == nil {
 		return nil // it was gone when it was looked for
 	}
-	raw, err := s.process.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var kerr error
-	if err := raw.Control(func(fd uintptr) {
-		kerr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0)
-	}); err != nil {
+	if err := kill(s.process); err != nil {
 		return fmt.Errorf("kill sandbox process %d: %w", s.pid, err)
-	}
-	if kerr != nil && !errors.Is(kerr, unix.ESRCH) {
-		return fmt.Errorf("kill sandbox process %d: %w", s.pid, kerr)
 	}
 	return nil
 }

@@ -106,7 +106,9 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, args ...string) 
 		if !s.running() {
 			return Exit{}, err
 		}
-		if errdefs.IsNotFound(err) {
+		if !errdefs.IsNotFound(err) {
+			missing = 0
+		} else {
 			if missing++; missing == maxMissing {
 				log.G(ctx).WithError(err).Errorf("the exit status of a process in %s is lost", c.name)
 				return Exit{Status: unknown, At: time.Now()}, nil

@@ -86,7 +86,11 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	leave, cancel := context.WithTimeout(last, farewell)
 	defer cancel()
 	clients.wait(leave)
-	return errors.Join(err, server.Shutdown(last), queue.Close(last))
+	err = errors.Join(err, server.Shutdown(last))
+	// A client that stays takes the time of the calls, not that of the events.
+	last, cancel = context.WithTimeout(life, lastWords)
+	defer cancel()
+	return errors.Join(err, queue.Close(last))
 }
 
 // publisher queues a task's events.

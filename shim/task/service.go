@@ -50,6 +50,8 @@ type Service struct {
 
 	mu    sync.Mutex
 	tasks map[string]*task
+	// updates counts the changes of tasks' resources.
+	updates int
 	// ending is set when the shim was told to end with no task left but those
 	// that are still being created: it ends if none of them succeeds.
 	ending bool

@@ -15,48 +15,71 @@ func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResourc
 	if err != nil {
 		return err
 	}
-	sum, undo, err := s.setResources(t, res)
+	if t.place.Root {
+		// Alone it is the sandbox; in a pod it is what the pod was given.
+		return t.container.Update(ctx, res)
+	}
+	undo, err := s.setResources(t, res)
 	if err != nil {
 		return err
 	}
-	if err := t.container.Update(ctx, sum); err != nil {
-		undo()
-		return err
+	for {
+		sum, updates := s.podResources(t)
+		if err := t.container.Update(ctx, sum); err != nil {
+			undo()
+			return err
+		}
+		// Of two updates at once, the sandbox may have been given the older sum
+		// last. Whoever made it gives the newer one then.
+		if s.updateCount() == updates {
+			return nil
+		}
 	}
-	return nil
 }
 
-// setResources takes the resources over and returns what the sandbox may use with
-// them. It does so before the sandbox is asked, so that of two updates at once the
-// later knows of the earlier. The undo takes them back.
-func (s *Service) setResources(t *task, res *specs.LinuxResources) (sum *specs.LinuxResources, undo func(), err error) {
-	others := s.siblings(t)
+// setResources takes over what res names. The undo takes that back.
+func (s *Service) setResources(t *task, res *specs.LinuxResources) (undo func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := t.resources
 	merged, err := proc.MergeResources(old, res)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	t.resources = merged
-	undo = func() {
+	s.updates++
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if t.resources == merged {
 			t.resources = old
+			s.updates++
 		}
-	}
-	if t.place.Root {
-		// Alone it is the sandbox; in a pod it is what the pod was given.
-		return res, undo, nil
-	}
-	all := []*specs.LinuxResources{merged}
-	for _, o := range others {
+	}, nil
+}
+
+func (s *Service) updateCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.updates
+}
+
+// podResources returns what the sandbox of the task may use, and the number of the
+// update that made it so.
+func (s *Service) podResources(t *task) (sum *specs.LinuxResources, updates int) {
+	var using []*task
+	for _, o := range append(s.siblings(t), t) {
 		// The pod's own container holds the pod and does no work, and one that
 		// has ended uses nothing.
 		if st, err := o.container.Status(""); err == nil && st.State != proc.Stopped && !o.place.Root {
-			all = append(all, o.resources)
+			using = append(using, o)
 		}
 	}
-	return proc.SumResources(all...), undo, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*specs.LinuxResources
+	for _, o := range using {
+		all = append(all, o.resources)
+	}
+	return proc.SumResources(all...), s.updates
 }

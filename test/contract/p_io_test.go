@@ -60,6 +60,7 @@ func TestP11_OnlyCloseIOEndsStdin(t *testing.T) {
 				p.IO.Detach()
 			}
 			succeeds(t, "close", p.CloseIO())
+			succeeds(t, "close, again", p.CloseIO())
 			if terminal {
 				// A terminal has no end of its own; its user types it.
 				p.Signal(unix.SIGKILL)
@@ -82,8 +83,7 @@ func TestP11_CloseInAnyState(t *testing.T) {
 			succeeds(t, "close in created", p.CloseIO())
 			succeeds(t, "close in created, again", p.CloseIO())
 			p.Start()
-			_ = p.CloseIO() // running, or stopped already
-			p.WaitFor(uint32(3 + i))
+			p.WaitFor(uint32(3 + i)) // at the end that its input had from the beginning
 			succeeds(t, "close in stopped", p.CloseIO())
 			succeeds(t, "close in stopped, again", p.CloseIO())
 		}
