@@ -223,16 +223,29 @@ func TestT11_RootsEnd(t *testing.T) {
 
 func TestT12_Shutdown(t *testing.T) {
 	both(t, func(t *testing.T, e *harness.Env) {
-		k := e.Created(harness.Container{ID: "web", Args: harness.Shell("exit 0")})
-		succeeds(t, "shutdown with a created task", k.Shim.Shutdown())
+		k := e.Created(harness.Container{ID: "web", Args: harness.Shell("read x; exit 0")})
+		refused := func(when string) {
+			t.Helper()
+			succeeds(t, "shutdown with a "+when+" task", k.Shim.Shutdown())
+			// A shim that ends waits for those who are connected, and for no
+			// others.
+			k.Shim.Reconnect()
+			k.Rebind()
+			k.Status()
+		}
+		refused("created")
 		k.Start()
-		succeeds(t, "shutdown with a running task", k.Shim.Shutdown())
+		refused("running")
+		k.IO.Write("\n")
 		k.WaitFor(0)
-		succeeds(t, "shutdown with a stopped task", k.Shim.Shutdown())
+		refused("stopped")
 		isIn(t, k.Process, stopped)
 		k.Delete()
-		if !k.Shim.Alive() {
-			t.Error("the shim has ended without being asked")
+		// What was refused does not come true later.
+		k.Shim.Reconnect()
+		k.Rebind()
+		if _, err := k.Connect(); err != nil || !k.Shim.Alive() {
+			t.Fatalf("with its last task the shim has ended, unasked: %v", err)
 		}
 		succeeds(t, "shutdown with no task", k.Shim.Shutdown())
 		harness.WaitProcess(t, k.Shim.PID)

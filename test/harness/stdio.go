@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,15 +82,26 @@ func (s *Stdio) Leave() {
 // Write writes to the process's stdin.
 func (s *Stdio) Write(text string) {
 	s.t.Helper()
-	if s.in == nil {
-		f, err := os.OpenFile(s.Stdin, os.O_WRONLY, 0)
-		if err != nil {
-			s.t.Fatal(err)
+	done := make(chan error, 1)
+	go func() {
+		if s.in == nil {
+			f, err := os.OpenFile(s.Stdin, os.O_WRONLY, 0)
+			if err != nil {
+				done <- err
+				return
+			}
+			s.in = f
 		}
-		s.in = f
-	}
-	if _, err := s.in.WriteString(text); err != nil {
-		s.t.Fatalf("write to stdin: %v", err)
+		_, err := s.in.WriteString(text)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			s.t.Fatalf("write to stdin: %v", err)
+		}
+	case <-time.After(Patience):
+		s.t.Fatalf("nobody takes what is written to %s", s.Stdin)
 	}
 }
 
