@@ -33,24 +33,31 @@ func (c *Container) undoCreate(ctx context.Context) error {
 // state it is in and whether or not runsc knows it. Unlike Delete it needs
 // nothing that this process remembers, so that it works after the shim died.
 func (c *Container) Remove(ctx context.Context) error {
-	var errs []error
 	// First the processes: runsc would ask a sandbox that may hang, and of a create
 	// that was cut short no state file names them yet.
-	if err := killByBundle(ctx, c.bundle); err != nil {
+	errs := []error{killByBundle(ctx, c.bundle)}
+	if err := c.forceDelete(ctx); !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
 		errs = append(errs, err)
 	}
-	if err := c.do(ctx, "delete", func(r *runc.Runc) error {
-		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
-	}); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
-		errs = append(errs, err)
-	}
-	errs = append(errs, c.removeFiles())
-	c.forget()
-	errs = append(errs, c.removeCgroup(), c.tidyRoot())
+	errs = append(errs, c.removeTraces())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up after %s: %w", c.name, err)
 	}
 	return nil
+}
+
+// forceDelete makes runsc end the container and forget it.
+func (c *Container) forceDelete(ctx context.Context) error {
+	return c.do(ctx, "delete", func(r *runc.Runc) error {
+		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
+	})
+}
+
+// removeTraces removes what runsc may have left of a container that has ended.
+func (c *Container) removeTraces() error {
+	err := c.removeFiles()
+	c.forget()
+	return errors.Join(err, c.removeCgroup(), c.tidyRoot())
 }
 
 // removeFiles removes the files that runsc makes for the container and may have left.

@@ -120,10 +120,7 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 // Delete ends the container if it runs and removes what runsc keeps for it. It
 // succeeds when there is nothing left to do.
 func (c *Container) Delete(ctx context.Context) error {
-	err := c.do(ctx, "delete", func(r *runc.Runc) error {
-		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
-	})
-	if err != nil {
+	if err := c.forceDelete(ctx); err != nil {
 		if !errdefs.IsNotFound(err) {
 			return err
 		}
@@ -141,9 +138,5 @@ func (c *Container) Delete(ctx context.Context) error {
 			return fmt.Errorf("wait for the end of the sandbox of %s: %w", c.name, err)
 		}
 	}
-	if err := c.removeFiles(); err != nil {
-		return err
-	}
-	c.forget()
-	return errors.Join(c.removeCgroup(), c.tidyRoot())
+	return c.removeTraces()
 }
