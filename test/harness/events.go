@@ -84,7 +84,7 @@ func (s *Sink) Up() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	forwardapi.RegisterTTRPCEventsService(server, s)
+	forwardapi.RegisterTTRPCEventsService(server, sinkService{s, server})
 	s.server = server
 	go func() { _ = server.Serve(context.Background(), ln) }()
 }
@@ -114,17 +114,14 @@ func (s *Sink) AwaitRefused(n int) {
 	}
 }
 
+// sinkService is the sink's service for as long as its server is up.
+type sinkService struct {
+	*Sink
+	server *ttrpc.Server
+}
+
 // Forward implements containerd's service.
-func (s *Sink) Forward(_ context.Context, r *forwardapi.ForwardRequest) (*emptypb.Empty, error) {
-	refuse := false
-	s.update(func() {
-		if refuse = s.refuse; refuse {
-			s.refused++
-		}
-	})
-	if refuse {
-		return nil, errgrpc.ToGRPC(errdefs.ErrUnavailable)
-	}
+func (s sinkService) Forward(_ context.Context, r *forwardapi.ForwardRequest) (*emptypb.Empty, error) {
 	e, err := read(r)
 	if err != nil {
 		s.t.Errorf("event %s: %v", r.Envelope.GetTopic(), err)
@@ -133,13 +130,22 @@ func (s *Sink) Forward(_ context.Context, r *forwardapi.ForwardRequest) (*emptyp
 	if err != nil {
 		s.t.Errorf("event %s: %v", e, err)
 	}
+	refuse := false
 	s.update(func() {
+		// A server that was closed lets go of its connections a moment later.
+		if refuse = s.refuse || s.Sink.server != s.server; refuse {
+			s.refused++
+			return
+		}
 		again := s.lost != nil && bytes.Equal(raw, s.lost)
 		s.last, s.lost = raw, nil
 		if !again {
 			s.events = append(s.events, e)
 		}
 	})
+	if refuse {
+		return nil, errgrpc.ToGRPC(errdefs.ErrUnavailable)
+	}
 	return &emptypb.Empty{}, nil
 }
 

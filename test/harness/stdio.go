@@ -134,21 +134,27 @@ type Stream struct {
 	path string
 
 	changing
-	buf   bytes.Buffer
-	ended bool
-	files []*os.File
-	wg    sync.WaitGroup
+	buf     bytes.Buffer
+	ended   bool
+	opening int
+	files   []*os.File
+	wg      sync.WaitGroup
 }
 
 // open begins to read a FIFO, as soon as somebody opens it for writing.
 func (s *Stream) open(path string) {
-	s.update(func() { s.path = path })
+	s.update(func() { s.path = path; s.opening++ })
 	s.wg.Go(func() {
 		f, err := os.OpenFile(path, os.O_RDONLY, 0)
+		s.update(func() {
+			s.opening--
+			if err == nil {
+				s.files = append(s.files, f)
+			}
+		})
 		if err != nil {
 			return
 		}
-		s.update(func() { s.files = append(s.files, f) })
 		s.copy(f)
 		s.update(func() { s.ended = true })
 	})
@@ -208,31 +214,30 @@ func (s *Stream) Until(t testing.TB, text string) {
 
 // leave closes what is being read. What was read stays, and it can be opened again.
 func (s *Stream) leave() {
-	s.mu.Lock()
-	files := s.files
-	s.files = nil
-	s.mu.Unlock()
-	for _, f := range files {
-		_ = f.Close()
-	}
-	s.wg.Wait()
+	s.close()
 	s.update(func() { s.ended = false })
 }
 
 // close gives up reading.
 func (s *Stream) close() {
 	s.mu.Lock()
-	path, files := s.path, s.files
+	path := s.path
+	s.mu.Unlock()
+	if path != "" {
+		// A reader that nobody has written for is still opening, or is about to. A
+		// writer that stays until it has opened lets it on.
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			s.await(func() bool { return s.opening == 0 })
+			_ = unix.Close(fd)
+		}
+	}
+	s.mu.Lock()
+	files := s.files
+	s.files = nil
 	s.mu.Unlock()
 	for _, f := range files {
 		_ = f.Close()
-	}
-	if path != "" {
-		// A reader that nobody has written for is still opening. A writer that
-		// goes at once lets it on.
-		if fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
-			_ = unix.Close(fd)
-		}
 	}
 	s.wg.Wait()
 }
