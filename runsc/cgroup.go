@@ -12,11 +12,9 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
 )
-
-// cgroupRoot is where the host has its cgroups mounted.
-const cgroupRoot = "/sys/fs/cgroup"
 
 // removeCgroup removes the container's cgroup where runsc left it: it does so when
 // a create fails, and when a container is deleted after its sandbox. Only a cgroup
@@ -37,10 +35,10 @@ func (c *Container) removeCgroup() error {
 	}
 	// With v1, each controller has a hierarchy; with v2, the root is the only one.
 	// A directory of v2's root is a cgroup, so a deeper one is not looked for.
-	hierarchies := []string{cgroupRoot}
-	if entries, err := os.ReadDir(cgroupRoot); err == nil {
+	hierarchies := []string{cgroup.Root}
+	if entries, err := os.ReadDir(cgroup.Root); err == nil {
 		for _, e := range entries {
-			hierarchies = append(hierarchies, filepath.Join(cgroupRoot, e.Name()))
+			hierarchies = append(hierarchies, filepath.Join(cgroup.Root, e.Name()))
 		}
 	}
 	var errs []error

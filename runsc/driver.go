@@ -7,6 +7,7 @@ import (
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/runsc/control"
 	"containerd-shim-runsc/utils/reaper"
 )
 
@@ -22,6 +23,8 @@ type Config struct {
 	Root string
 	// Flags are further global flags, each in the form --name=value.
 	Flags []string
+	// CommandsOnly keeps from using the control socket.
+	CommandsOnly bool
 }
 
 // Driver makes the handles on containers and remembers their sandboxes.
@@ -44,12 +47,13 @@ func New(r *reaper.Reaper) *Driver {
 // a root. Nothing is run and nothing needs to exist yet.
 func (d *Driver) Container(id, sandboxID, bundle string, cfg Config) *Container {
 	return &Container{
-		driver:    d,
-		id:        id + idEnd,
-		name:      id,
-		sandboxID: sandboxID + idEnd,
-		bundle:    bundle,
-		root:      id == sandboxID,
+		driver:       d,
+		id:           id + idEnd,
+		name:         id,
+		sandboxID:    sandboxID + idEnd,
+		bundle:       bundle,
+		root:         id == sandboxID,
+		commandsOnly: cfg.CommandsOnly,
 		runc: runc.Runc{
 			Command:   cfg.Binary,
 			Root:      cfg.Root,
@@ -72,6 +76,13 @@ type Container struct {
 	bundle    string
 	root      bool
 	runc      runc.Runc
+	// commandsOnly keeps from using the control socket.
+	commandsOnly bool
+	// caps are the capabilities of an exec that names none, netRaw lets execs have
+	// CAP_NET_RAW, and keepOwner leaves their streams to whom they belong. Create
+	// learns them.
+	caps              control.Capabilities
+	netRaw, keepOwner bool
 	// joined is the sandbox once the container is created, guarded by Driver.mu.
 	joined *sandbox
 }

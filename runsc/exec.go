@@ -2,21 +2,20 @@ package runsc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
-	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"containerd-shim-runsc/utils/reaper"
+	"containerd-shim-runsc/runsc/control"
 )
 
 // ExecOptions are what Exec runs and with which streams.
@@ -36,178 +35,153 @@ type Process struct {
 	// Master is the terminal's master, or nil without one. It is the caller's.
 	Master *os.File
 
-	c     *Container
-	s     *sandbox
-	ended chan error // receives how `runsc exec` ended
+	c *Container
+	s *sandbox
+	// wait returns the exit as what has started the process knows it. It is called
+	// once.
+	wait func(context.Context) (Exit, error)
 }
 
-// Exec starts a process in the running container. The `runsc exec` that started
-// it stays until the process ends, and exits with its status. ctx bounds the
-// start only.
-func (c *Container) Exec(ctx context.Context, opts ExecOptions) (_ *Process, err error) {
+// Exec starts a process in the running container. ctx bounds the start only. A
+// process that nobody could start is InvalidArgument.
+func (c *Container) Exec(ctx context.Context, opts ExecOptions) (p *Process, err error) {
 	s := c.sandbox()
 	if s == nil {
 		return nil, fmt.Errorf("runsc exec in %s: it has no sandbox: %w", c.name, errdefs.ErrFailedPrecondition)
 	}
-	p := &Process{c: c, s: s, ended: make(chan error, 1)}
+	spec := *opts.Process
+	spec.Terminal = opts.Terminal
+	args, err := control.NewProcess(c.id, &spec, c.caps, c.netRaw)
+	if err != nil {
+		return nil, fmt.Errorf("exec in %s: %w", c.name, err)
+	}
 	std := files(opts.Stdio)
+	var master *os.File
 	if opts.Terminal {
-		master, slave, err := newTerminal()
-		if err != nil {
+		var slave *os.File
+		if master, slave, err = newTerminal(); err != nil {
 			return nil, fmt.Errorf("runsc exec in %s: make terminal: %w", c.name, err)
 		}
 		// The sandbox has its own copy when Exec returns.
 		defer func() { _ = slave.Close() }()
-		p.Master, std = master, files{slave, slave, slave}
-	}
-	started, err := newPidPipe(c.bundle)
-	if err != nil {
-		return nil, fmt.Errorf("runsc exec in %s: %w", c.name, err)
-	}
-	defer started.close()
-	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	defer func() {
-		if err != nil {
-			kill()
-			if p.Master != nil {
-				_ = p.Master.Close()
+		defer func() {
+			if err != nil {
+				_ = master.Close()
 			}
-		}
-	}()
-	spec, err := c.writeProcess(opts.Process)
-	if err != nil {
-		return nil, fmt.Errorf("runsc exec in %s: %w", c.name, err)
+		}()
+		std = files{slave, slave, slave}
 	}
-	// runsc has read it when the process is started, or never will.
-	defer func() { _ = os.Remove(spec) }()
-	go func() {
-		defer kill()
-		p.ended <- c.do(life, "exec", func(r *runc.Runc) error {
-			_, err := c.raw(life, r, std, "exec", "--process", spec, "--internal-pid-file", started.path, c.id)
+	err = c.directly(ctx, operation{verb: "exec", method: control.MethodExec},
+		func(ctx context.Context, d *direct) error {
+			p, err = c.execDirectly(ctx, s, d, args, std)
+			return err
+		},
+		func() error {
+			p, err = c.execByCommand(ctx, s, &spec, std)
 			return err
 		})
-	}()
-	go started.read()
-	select {
-	case p.PID = <-started.pid:
-		return p, nil
-	case err := <-p.ended:
-		// The pid comes before the end, so if it was written it is there.
-		if p.PID = started.last(); p.PID != 0 {
-			p.ended <- err
-			return p, nil
-		}
-		if err == nil {
-			err = fmt.Errorf("runsc exec %s: ended without starting a process: %w", c.name, errdefs.ErrInternal)
-		}
+	if err != nil {
 		return nil, err
-	case <-s.done:
-		select {
-		case p.PID = <-started.pid:
-			return p, nil // it was started before
-		default:
-		}
-		return nil, fmt.Errorf("runsc exec %s: the sandbox ended: %w", c.name, errdefs.ErrNotFound)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("runsc exec %s: %w", c.name, ctx.Err())
 	}
+	p.Master = master
+	return p, nil
 }
 
-// writeProcess writes what to run where runsc reads it.
-func (c *Container) writeProcess(p *specs.Process) (path string, err error) {
-	f, err := os.CreateTemp(c.bundle, ".exec-*.json")
+// execDirectly starts the process over the control socket. It begins to wait for its
+// end at once.
+func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, args control.Process, std files) (*Process, error) {
+	if !c.keepOwner {
+		if err := std.give(d.uid, d.gid); err != nil {
+			return nil, err
+		}
+	}
+	start := time.Now()
+	pid, wait, err := d.Exec(ctx, args, std)
+	log.G(ctx).Debugf("exec in %s over the control socket took %s (%v)", c.name, time.Since(start).Round(time.Microsecond), err)
 	if err != nil {
-		return "", err
+		var failed *control.Error
+		if errors.As(err, &failed) && failed.Outcome == control.Refused {
+			// In the words of the command.
+			failed.Err = fmt.Errorf("executing processes for container: executing command %q in sandbox: %w",
+				strings.Join(args.Argv, " "), failed.Err)
+		}
+		return nil, err
 	}
-	if err := errors.Join(json.NewEncoder(f).Encode(p), f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return "", fmt.Errorf("write process: %w", err)
+	type answer struct {
+		exit Exit
+		err  error
 	}
-	return f.Name(), nil
+	ended := make(chan answer, 1)
+	// Ends with the process, or with the sandbox.
+	go func() {
+		status, err := wait(context.WithoutCancel(ctx))
+		ended <- answer{Exit{Status: status, At: time.Now()}, err}
+	}()
+	return &Process{PID: pid, c: c, s: s, wait: func(ctx context.Context) (Exit, error) {
+		select {
+		case a := <-ended:
+			return a.exit, a.err
+		case <-ctx.Done():
+			return Exit{}, ctx.Err()
+		}
+	}}, nil
+}
+
+// give makes the streams the sandbox's own, as runsc does (configureStdios in
+// runsc/sandbox). What cannot have another owner keeps its own. Unlike runsc it
+// leaves the host's /dev/null alone, which is everybody's anyway.
+func (f files) give(uid, gid int) error {
+	for _, file := range f {
+		fi, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		if fi.Mode()&os.ModeCharDevice != 0 && file.Name() == os.DevNull {
+			continue
+		}
+		err = file.Chown(uid, gid)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EROFS) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Wait waits until the process has ended and returns its exit. It is called once.
 // The only error is that of ctx.
 func (p *Process) Wait(ctx context.Context) (Exit, error) {
 	return nearest(ctx, p.s, func(ctx context.Context) (Exit, error) {
-		var err error
-		select {
-		case err = <-p.ended:
-		case <-ctx.Done():
-			return Exit{}, ctx.Err()
+		exit, err := p.wait(ctx)
+		if err == nil || ctx.Err() != nil {
+			return exit, err
 		}
-		exit := Exit{At: time.Now()}
-		if err == nil {
-			return exit, nil
-		}
-		// A command that was killed, or that logged why it failed, did not
-		// exit with the process's status. The sandbox may still have that.
-		var signaled *reaper.SignaledError
-		var code *runc.ExitError
-		var said *Error
-		if errors.As(err, &code) && !errors.As(err, &signaled) && !(errors.As(err, &said) && said.Said != "") {
-			exit.Status = code.Status
-			return exit, nil
-		}
-		return p.c.askSandbox(ctx, p.s, "--pid", strconv.Itoa(p.PID))
+		// The status did not come. The sandbox may still have it.
+		return p.c.askSandbox(ctx, p.s, p.PID)
 	})
 }
 
-// pidPipe is a FIFO that runsc takes for the file to write the pid of a started
-// process to, so that its start is an event and not something to look for.
-type pidPipe struct {
-	path string
-	f    *os.File
-	pid  chan int
+// learn takes from the spec what execs need. A spec that runsc would refuse because of
+// it is InvalidArgument.
+func (c *Container) learn(spec *specs.Spec) (err error) {
+	c.netRaw = c.flag("net-raw", spec.Annotations)
+	c.keepOwner = c.flag("rootless", spec.Annotations)
+	c.caps, err = control.NewCapabilities(spec.Process.Capabilities, c.netRaw)
+	return err
 }
 
-func newPidPipe(dir string) (*pidPipe, error) {
-	// The name is made by CreateTemp and taken over by the FIFO.
-	f, err := os.CreateTemp(dir, ".exec-*.pid")
-	if err != nil {
-		return nil, fmt.Errorf("make pid file: %w", err)
+// flag returns the value of a flag of runsc that is false by default. An annotation
+// comes after the command line (FixConfig in runsc/specutils), if runsc allows it at
+// all; a container whose annotation it does not allow is never created.
+func (c *Container) flag(name string, annotations map[string]string) bool {
+	value := annotations["dev.gvisor.flag."+name]
+	if value == "" {
+		for _, flag := range slices.Backward(c.runc.ExtraArgs) {
+			if v, ok := strings.CutPrefix(flag, "--"+name+"="); ok {
+				value = v
+				break
+			}
+		}
 	}
-	path := f.Name()
-	_ = f.Close()
-	if err := os.Remove(path); err != nil {
-		return nil, fmt.Errorf("make pid file: %w", err)
-	}
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, fmt.Errorf("make pid file %s: %w", filepath.Base(path), err)
-	}
-	// Open for both, the FIFO keeps what runsc wrote after runsc closed it.
-	f, err = os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
-	if err != nil {
-		_ = os.Remove(path)
-		return nil, fmt.Errorf("open pid file: %w", err)
-	}
-	return &pidPipe{path: path, f: f, pid: make(chan int, 1)}, nil
-}
-
-// read waits for the first line, sends its pid, or 0 if it has none, and ends. It
-// also ends when the pipe is closed.
-func (p *pidPipe) read() {
-	b := make([]byte, 32)
-	n, err := p.f.Read(b)
-	if err != nil {
-		return
-	}
-	first, _, _ := strings.Cut(string(b[:n]), "\n")
-	pid, _ := strconv.Atoi(first)
-	p.pid <- max(pid, 0)
-}
-
-// last returns the pid if it was written, or 0. The writer must be gone.
-func (p *pidPipe) last() int {
-	// What runsc wrote comes before this end of line, and without it the end
-	// of line is all there is.
-	if _, err := p.f.WriteString("\n"); err != nil {
-		return 0
-	}
-	return <-p.pid
-}
-
-func (p *pidPipe) close() {
-	_ = p.f.Close()
-	_ = os.Remove(p.path)
+	on, err := strconv.ParseBool(value)
+	return err == nil && on
 }

@@ -17,6 +17,8 @@ import (
 
 // CreateOptions are what Create needs beside the bundle.
 type CreateOptions struct {
+	// Spec is the spec in the bundle.
+	Spec *specs.Spec
 	// Stdio are the container's standard streams; unused with a terminal.
 	Stdio [3]*os.File
 	// Terminal asks for a terminal, whose master Create returns.
@@ -27,7 +29,10 @@ type CreateOptions struct {
 // sandbox. It returns the id of the sandbox process on the host and, with a
 // terminal, the terminal's master. A failed Create leaves nothing of runsc's.
 func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, master *os.File, err error) {
-	if err := c.nameSandbox(c.sandboxID); err != nil {
+	if err := c.learn(opts.Spec); err != nil {
+		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
+	}
+	if err := c.nameSandbox(opts.Spec, c.sandboxID); err != nil {
 		return 0, nil, err
 	}
 	pidFile := filepath.Join(c.bundle, "sandbox.pid")
@@ -55,7 +60,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 		if err != nil {
 			// The bundle may be tried again, and then names its sandbox as the
 			// caller does.
-			err = errors.Join(err, c.undoCreate(ctx), c.nameSandbox(strings.TrimSuffix(c.sandboxID, idEnd)))
+			err = errors.Join(err, c.undoCreate(ctx), c.nameSandbox(opts.Spec, strings.TrimSuffix(c.sandboxID, idEnd)))
 		}
 	}()
 	if err := c.do(ctx, "create", func(r *runc.Runc) error {
@@ -67,7 +72,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	if err != nil || pid <= 0 {
 		return 0, nil, fmt.Errorf("runsc create %s: pid file %s: %w", c.name, pidFile, errors.Join(err, errdefs.ErrInternal))
 	}
-	if err := c.adopt(pid, hold); err != nil {
+	if err := c.adopt(ctx, pid, hold); err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
 	}
 	if receive != nil {
@@ -79,15 +84,8 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 }
 
 // nameSandbox makes the spec of a container in a sandbox name it by this id.
-func (c *Container) nameSandbox(id string) error {
-	if c.root {
-		return nil
-	}
-	spec, err := oci.Load(c.bundle)
-	if err != nil {
-		return err
-	}
-	if oci.SetSandboxID(spec, id) {
+func (c *Container) nameSandbox(spec *specs.Spec, id string) error {
+	if !c.root && oci.SetSandboxID(spec, id) {
 		return oci.Save(c.bundle, spec)
 	}
 	return nil

@@ -6,35 +6,58 @@ import (
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
+
+	"containerd-shim-runsc/runsc/control"
 )
 
 // Pause freezes the whole sandbox. One that is frozen already stays so.
 func (c *Container) Pause(ctx context.Context) error {
 	return c.inTurn(ctx, func(s *sandbox) error {
-		if s.pausedBy != "" {
+		if s.resume != nil {
 			return nil
 		}
-		err := c.do(ctx, "pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+		// What has paused it resumes it: runsc keeps in a file which container it
+		// has paused, and resumes only that one.
+		resume := func(ctx context.Context) error {
+			return c.do(ctx, "resume", func(r *runc.Runc) error { return r.Resume(ctx, c.id) })
+		}
+		err := c.directly(ctx, operation{verb: "pause", method: control.MethodPause},
+			func(ctx context.Context, d *direct) error {
+				err := d.Pause(ctx)
+				if err == nil {
+					resume = c.resumeDirectly
+				}
+				return err
+			},
+			func() error {
+				return c.do(ctx, "pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+			})
 		if err == nil {
-			s.pausedBy = c.id
+			s.resume = resume
 		}
 		return err
 	})
 }
 
-// Resume undoes a Pause of any container of the sandbox. runsc keeps the state in the
-// container that was paused, and resumes only that one.
+// Resume undoes a Pause of any container of the sandbox.
 func (c *Container) Resume(ctx context.Context) error {
 	return c.inTurn(ctx, func(s *sandbox) error {
-		if s.pausedBy == "" {
+		if s.resume == nil {
 			return nil
 		}
-		err := c.do(ctx, "resume", func(r *runc.Runc) error { return r.Resume(ctx, s.pausedBy) })
+		err := s.resume(ctx)
 		if err == nil {
-			s.pausedBy = ""
+			s.resume = nil
 		}
 		return err
 	})
+}
+
+// resumeDirectly undoes a pause that went over the control socket. There is no command
+// for that: runsc resumes what its own command has paused.
+func (c *Container) resumeDirectly(ctx context.Context) error {
+	return c.directly(ctx, operation{verb: "resume", method: control.MethodResume, only: true},
+		func(ctx context.Context, d *direct) error { return d.Resume(ctx) }, nil)
 }
 
 // inTurn does something that must not be done to a sandbox twice at once. Who waits for

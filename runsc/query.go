@@ -10,40 +10,105 @@ import (
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Signal sends a signal to the container's init. A process that is gone is NotFound.
 func (c *Container) Signal(ctx context.Context, sig unix.Signal) error {
-	return c.kill(ctx, sig, nil)
+	return c.kill(ctx, control.Target{Container: c.id}, sig)
 }
 
 // SignalExec sends a signal to the process of the container with this in-sandbox
 // pid, as Exec returned it.
 func (c *Container) SignalExec(ctx context.Context, pid int, sig unix.Signal) error {
-	return c.kill(ctx, sig, &runc.KillOpts{ExtraArgs: []string{"--pid", strconv.Itoa(pid)}})
+	return c.kill(ctx, control.Target{Container: c.id, PID: pid}, sig)
 }
 
 // SignalAll sends a signal to every process of the container.
 func (c *Container) SignalAll(ctx context.Context, sig unix.Signal) error {
-	return c.kill(ctx, sig, &runc.KillOpts{All: true})
+	return c.kill(ctx, control.Target{Container: c.id, All: true}, sig)
 }
 
-func (c *Container) kill(ctx context.Context, sig unix.Signal, opts *runc.KillOpts) error {
-	return c.do(ctx, "kill", func(r *runc.Runc) error { return r.Kill(ctx, c.id, int(sig), opts) })
+func (c *Container) kill(ctx context.Context, to control.Target, sig unix.Signal) error {
+	// A process dies once.
+	op := operation{verb: "kill", method: control.MethodSignal, again: sig == unix.SIGKILL}
+	return c.directly(ctx, op,
+		func(ctx context.Context, d *direct) error { return d.Signal(ctx, to, sig) },
+		func() error {
+			opts := &runc.KillOpts{All: to.All}
+			if to.PID != 0 {
+				opts.ExtraArgs = []string{"--pid", strconv.Itoa(to.PID)}
+			}
+			return c.do(ctx, "kill", func(r *runc.Runc) error { return r.Kill(ctx, c.id, int(sig), opts) })
+		})
 }
 
 // Processes returns the in-sandbox pids of the container's processes.
 func (c *Container) Processes(ctx context.Context) (pids []int, err error) {
-	err = c.do(ctx, "ps", func(r *runc.Runc) error {
-		pids, err = r.Ps(ctx, c.id)
-		return err
-	})
+	err = c.directly(ctx, operation{verb: "ps", method: control.MethodProcesses, again: true},
+		func(ctx context.Context, d *direct) (err error) {
+			pids, err = d.Processes(ctx, c.id)
+			return err
+		},
+		func() error {
+			return c.do(ctx, "ps", func(r *runc.Runc) (err error) {
+				pids, err = r.Ps(ctx, c.id)
+				return err
+			})
+		})
 	return pids, err
 }
 
 // Stats returns what the sandbox and its cgroup know of the container's use of
 // resources; times in nanoseconds, sizes in bytes.
 func (c *Container) Stats(ctx context.Context) (stats *runc.Stats, err error) {
+	err = c.directly(ctx, operation{verb: "events", method: control.MethodStats, again: true},
+		func(ctx context.Context, d *direct) error {
+			stats = &runc.Stats{}
+			usage, err := d.Stats(ctx, c.id, stats)
+			if err == nil {
+				stats.Cpu.Usage.Total = c.share(usage)
+			}
+			return err
+		},
+		func() error {
+			stats, err = c.statsByCommand(ctx)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	return stats, nil
+}
+
+// share returns the container's share of the CPU time that the sandbox's cgroup has
+// used, in nanoseconds. The cgroup knows also what the sandbox used for itself; how the
+// containers have shared it, only the sandbox's own account tells. `runsc events`
+// divides in the same way (populateStats in runsc/container).
+func (c *Container) share(usage map[string]uint64) uint64 {
+	own := usage[c.id]
+	var all uint64
+	for _, u := range usage {
+		all += u
+	}
+	m, err := cgroup.Of(c.sandbox().pid)
+	if err != nil {
+		return own
+	}
+	total, err := m.CPUUsage()
+	if err != nil || total == 0 || len(usage) == 0 {
+		return own
+	}
+	if all == 0 {
+		return total / uint64(len(usage))
+	}
+	// The product of the two would not fit 64 bits.
+	return uint64(float64(own) * (float64(total) / float64(all)))
+}
+
+func (c *Container) statsByCommand(ctx context.Context) (stats *runc.Stats, err error) {
 	err = c.do(ctx, "events", func(r *runc.Runc) error {
 		out, err := c.raw(ctx, r, files{}, "events", "--stats", c.id)
 		if err != nil {

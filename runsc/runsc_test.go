@@ -91,7 +91,7 @@ case $(wc -l <$n) in
 *) echo '{"exitStatus":42}' ;;
 esac`)
 	s := &sandbox{done: make(chan struct{})}
-	exit, err := c.askSandbox(t.Context(), s)
+	exit, err := c.askSandbox(t.Context(), s, 0)
 	if err != nil || exit.Status != 42 {
 		t.Errorf("%+v, %v", exit, err)
 	}
@@ -101,7 +101,7 @@ func TestP16_AStatusThatTheSandboxDeniesIsUnknown(t *testing.T) {
 	c := testContainer(t, `while [ "$1" != --log ]; do shift; done
 echo '{"level":"error","msg":"no such process"}' >$2; exit 128`)
 	s := &sandbox{done: make(chan struct{})}
-	exit, err := c.askSandbox(t.Context(), s, "--pid", "7")
+	exit, err := c.askSandbox(t.Context(), s, 7)
 	if err != nil || exit.Status != unknown {
 		t.Errorf("%+v, %v", exit, err)
 	}

@@ -22,10 +22,13 @@ type sandbox struct {
 	exit reaper.Exit
 	// stranger is true if another shim is the parent.
 	stranger bool
-	// turn holds the one token of who may pause or resume, and with it pausedBy: the
-	// container through which the sandbox was paused, or "".
-	turn     chan struct{}
-	pausedBy string
+	// turn holds the one token of who may pause or resume, and with it resume: what
+	// undoes the pause, or nil while the sandbox is not paused.
+	turn   chan struct{}
+	resume func(context.Context) error
+	// direct is how it is asked over its control socket, or nil. It is set before
+	// the sandbox is known to others.
+	direct *direct
 }
 
 func newSandbox(pid int) *sandbox {
@@ -138,7 +141,7 @@ func (c *Container) sandbox() *sandbox {
 
 // adopt finds the sandbox in which the container was just created, and watches it
 // if nobody in this shim does.
-func (c *Container) adopt(pid int, hold *reaper.Hold) error {
+func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold) error {
 	c.driver.mu.Lock()
 	s := c.driver.sandboxes[c.sandboxID]
 	c.driver.mu.Unlock()
@@ -151,6 +154,9 @@ func (c *Container) adopt(pid int, hold *reaper.Hold) error {
 		}
 		if err != nil {
 			return err
+		}
+		if !c.commandsOnly {
+			s.direct = c.findSocket(ctx)
 		}
 	}
 	c.driver.mu.Lock()

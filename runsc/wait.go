@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
+
+	"containerd-shim-runsc/runsc/control"
 )
 
 const (
@@ -38,14 +41,34 @@ func (c *Container) Wait(ctx context.Context) (Exit, error) {
 		return Exit{}, fmt.Errorf("wait for %s: it has no sandbox", c.name)
 	}
 	if c.root {
-		select {
-		case <-s.done:
-			return Exit{Status: s.exit.Status, At: s.exit.At}, nil
-		case <-ctx.Done():
-			return Exit{}, ctx.Err()
-		}
+		return c.waitRoot(ctx, s)
 	}
-	return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s) })
+	return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s, 0) })
+}
+
+// waitRoot waits for the init of the sandbox's root container. The sandbox answers when
+// it has ended, and ends then itself with its status; so whichever comes first is true,
+// and no command needs to wait.
+func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan Exit, 1)
+	if s.direct.tries(control.MethodWait) {
+		go func() {
+			status, err := s.direct.Wait(asking, c.id)
+			if err == nil {
+				answer <- Exit{Status: status, At: time.Now()}
+			}
+		}()
+	}
+	select {
+	case exit := <-answer:
+		return exit, nil
+	case <-s.done:
+		return Exit{Status: s.exit.Status, At: s.exit.At}, nil
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
+	}
 }
 
 // nearest asks for an exit, and if the sandbox ends and there is no answer in
@@ -94,12 +117,13 @@ func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, e
 	}
 }
 
-// askSandbox asks the sandbox with `runsc wait` until it answers or is gone. An
-// error means that there is no answer to be had.
-func (c *Container) askSandbox(ctx context.Context, s *sandbox, args ...string) (Exit, error) {
+// askSandbox asks the sandbox for the end of the process, or with pid 0 of the
+// container's init, until it answers or is gone. An error means that there is no answer
+// to be had.
+func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, error) {
 	missing := 0
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		exit, err := c.waitOnce(ctx, args...)
+		exit, err := c.waitOnce(ctx, s, pid)
 		if err == nil {
 			return exit, nil
 		}
@@ -126,10 +150,48 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, args ...string) 
 	}
 }
 
-// waitOnce runs `runsc wait`, with args before the container's id.
-func (c *Container) waitOnce(ctx context.Context, args ...string) (exit Exit, err error) {
+// waitOnce asks once, over the control socket or with `runsc wait`.
+func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int) (Exit, error) {
+	method := control.MethodWait
+	if pid != 0 {
+		method = control.MethodWaitPID
+	}
+	if !s.direct.tries(method) {
+		return c.waitByCommand(ctx, pid)
+	}
+	var status int
+	var err error
+	if pid == 0 {
+		status, err = s.direct.Wait(ctx, c.id)
+	} else {
+		status, err = s.direct.WaitExec(ctx, c.id, pid)
+	}
+	var failed *control.Error
+	if !errors.As(err, &failed) {
+		return Exit{Status: status, At: time.Now()}, err
+	}
+	switch failed.Outcome {
+	case control.Refused:
+		return Exit{}, commandError("wait", c.name, failed.Err.Error(), err)
+	case control.Lost:
+		return Exit{}, err // a connection that breaks is no exit
+	default:
+		if !s.running() || ctx.Err() != nil {
+			return Exit{}, err
+		}
+		s.direct.standIn(ctx, failed)
+		return c.waitByCommand(ctx, pid)
+	}
+}
+
+// waitByCommand runs `runsc wait`.
+func (c *Container) waitByCommand(ctx context.Context, pid int) (exit Exit, err error) {
+	args := []string{"wait"}
+	if pid != 0 {
+		args = append(args, "--pid", strconv.Itoa(pid))
+	}
 	err = c.do(ctx, "wait", func(r *runc.Runc) error {
-		out, err := c.raw(ctx, r, files{}, append(append([]string{"wait"}, args...), c.id)...)
+		out, err := c.raw(ctx, r, files{}, append(args, c.id)...)
 		if err != nil {
 			return err
 		}

@@ -11,12 +11,12 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/containerd/errdefs"
 
-	"containerd-shim-runsc/shim/metrics"
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // joinCgroup moves the process into an existing cgroup.
 func joinCgroup(pid int, path string) error {
-	if metrics.HostUnified() {
+	if cgroup.Unified() {
 		cg, err := cgroup2.Load(path)
 		if err == nil {
 			err = cg.AddProc(uint64(pid))

@@ -17,9 +17,10 @@ type bundleState struct {
 // runscCall is how runsc is called for the container; its fields are those of
 // runsc's Config.
 type runscCall struct {
-	Binary string
-	Root   string
-	Flags  []string
+	Binary       string
+	Root         string
+	Flags        []string
+	CommandsOnly bool
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	runc "github.com/containerd/go-runc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"containerd-shim-runsc/proc"
@@ -25,7 +26,8 @@ func runtimes(d *runsc.Driver, namespace string) func(task.Request) (proc.Runtim
 		if err := state.save(r.Bundle); err != nil {
 			return nil, err
 		}
-		return container{d.Container(r.ID, state.SandboxID, r.Bundle, runsc.Config(state.Runsc))}, nil
+		c := d.Container(r.ID, state.SandboxID, r.Bundle, runsc.Config(state.Runsc))
+		return &container{Container: c, spec: r.Spec}, nil
 	}
 }
 
@@ -53,9 +55,10 @@ func runscFeatures(ctx context.Context, binary string) (*features.Features, erro
 // namespace has a root of its own, so that two may use the same id.
 func runscConfig(o options.Options, namespace, sandboxID string) runscCall {
 	return runscCall{
-		Binary: o.BinaryName,
-		Root:   filepath.Join(o.Root, namespace),
-		Flags:  o.Flags(sandboxID),
+		Binary:       o.BinaryName,
+		Root:         filepath.Join(o.Root, namespace),
+		Flags:        o.Flags(sandboxID),
+		CommandsOnly: o.Control == options.ControlCLI,
 	}
 }
 
@@ -63,23 +66,27 @@ func runscConfig(o options.Options, namespace, sandboxID string) runscCall {
 // each package calls its own.
 type container struct {
 	*runsc.Container
+	// spec is what it is created from. It is let go of then, as it is large.
+	spec *specs.Spec
 }
 
-var _ proc.Runtime = container{}
+var _ proc.Runtime = (*container)(nil)
 
-func (c container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.File, error) {
-	return c.Container.Create(ctx, runsc.CreateOptions{Stdio: o.Files, Terminal: o.Terminal})
+func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.File, error) {
+	spec := c.spec
+	c.spec = nil
+	return c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
 }
 
-func (c container) Start(ctx context.Context, files proc.Files) error {
+func (c *container) Start(ctx context.Context, files proc.Files) error {
 	return c.Container.Start(ctx, files)
 }
 
-func (c container) Wait(ctx context.Context) (proc.Exit, error) {
+func (c *container) Wait(ctx context.Context) (proc.Exit, error) {
 	return asExit(c.Container.Wait(ctx))
 }
 
-func (c container) Exec(ctx context.Context, o proc.ExecOptions) (proc.ExecProcess, error) {
+func (c *container) Exec(ctx context.Context, o proc.ExecOptions) (proc.ExecProcess, error) {
 	p, err := c.Container.Exec(ctx, runsc.ExecOptions{Process: o.Process, Stdio: o.Files, Terminal: o.Terminal})
 	if err != nil {
 		return nil, err
@@ -87,7 +94,7 @@ func (c container) Exec(ctx context.Context, o proc.ExecOptions) (proc.ExecProce
 	return execProcess{p}, nil
 }
 
-func (c container) Stats(ctx context.Context) (*proc.Stats, error) {
+func (c *container) Stats(ctx context.Context) (*proc.Stats, error) {
 	s, err := c.Container.Stats(ctx)
 	if err != nil {
 		return nil, err

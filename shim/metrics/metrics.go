@@ -7,19 +7,10 @@ import (
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	"github.com/containerd/typeurl/v2"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"containerd-shim-runsc/proc"
 )
-
-// HostUnified reports whether the host has cgroup v2 alone. With both mounted,
-// the controllers are v1's.
-func HostUnified() bool {
-	var st unix.Statfs_t
-	err := unix.Statfs("/sys/fs/cgroup", &st)
-	return err == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
-}
 
 // Marshal writes the stats as cgroup v2's metrics on a unified host, else as
 // v1's.

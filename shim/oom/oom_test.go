@@ -14,23 +14,16 @@ func TestHitIsWhatCameAfterTheBaseline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("low 0\noom 3\noom_kill 3\noom_group_kill 0\n")
-	n, err := read(file)
-	if err != nil || n != 3 {
-		t.Fatalf("%d, %v", n, err)
-	}
-	c := &Counter{file: file, baseline: n}
-	if c.Hit() {
-		t.Error("hit by what was before")
-	}
-	set("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")
-	if !c.Hit() {
-		t.Error("not hit")
-	}
-	for _, text := range []string{"", "oom_kill\n", "oom_kill x\n"} {
+	c := &Counter{file: file, baseline: 3}
+	for text, want := range map[string]bool{
+		"oom_kill 3\n":          false,
+		"oom 9\noom_kill 4\n":   true,
+		"":                      false,
+		"oom_kill many and 4\n": false,
+	} {
 		set(text)
-		if c.Hit() {
-			t.Errorf("hit by %q", text)
+		if c.Hit() != want {
+			t.Errorf("%q: hit is %t", text, !want)
 		}
 	}
 	if err := os.Remove(file); err != nil {
@@ -38,5 +31,15 @@ func TestHitIsWhatCameAfterTheBaseline(t *testing.T) {
 	}
 	if c.Hit() {
 		t.Error("hit without a cgroup")
+	}
+}
+
+func TestWatchTakesTheBaseline(t *testing.T) {
+	c, err := Watch(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Hit() {
+		t.Error("hit by what was before")
 	}
 }

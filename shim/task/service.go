@@ -26,6 +26,8 @@ type Request struct {
 	ID     string
 	Place  oci.Place
 	Bundle string
+	// Spec is the spec in the bundle.
+	Spec *specs.Spec
 	// Options are the caller's, with the defaults filled in.
 	Options options.Options
 }
@@ -118,7 +120,7 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	if spec.Linux != nil {
 		t.resources = spec.Linux.Resources
 	}
-	rt, err := s.cfg.NewRuntime(Request{ID: r.id, Place: t.place, Bundle: r.bundle, Options: opts})
+	rt, err := s.cfg.NewRuntime(Request{ID: r.id, Place: t.place, Bundle: r.bundle, Spec: spec, Options: opts})
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}

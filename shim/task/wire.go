@@ -26,6 +26,7 @@ import (
 
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/shim/metrics"
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // method makes a handler of one verb: it reads the request, keeps a panic from
@@ -137,7 +138,7 @@ func fromProcesses(list []proc.ProcessInfo) (*taskapi.PidsResponse, error) {
 }
 
 func fromStats(s *proc.Stats) (*taskapi.StatsResponse, error) {
-	a, err := metrics.Marshal(s, metrics.HostUnified())
+	a, err := metrics.Marshal(s, cgroup.Unified())
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,50 @@
+package control
+
+import "fmt"
+
+// Outcome is how a call failed.
+type Outcome int
+
+const (
+	// Unreached: there was no connection, or it broke before the call was
+	// complete. Nothing has happened.
+	Unreached Outcome = iota
+	// Unknown: the sandbox does not know the method, or not this argument.
+	// Nothing has happened.
+	Unknown
+	// Refused: the sandbox says why it did not do it.
+	Refused
+	// Lost: no answer came, before the connection or the caller's context ended.
+	// It may have happened.
+	Lost
+	// Unreadable: the answer is none. It may have happened.
+	Unreadable
+)
+
+// Error is a call that failed.
+type Error struct {
+	// Method is gVisor's name of what was called.
+	Method  string
+	Outcome Outcome
+	// Err is what went wrong; of a Refused call, what the sandbox said.
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	switch e.Outcome {
+	case Unreached:
+		return fmt.Sprintf("control socket: %v", e.Err)
+	case Unknown:
+		return fmt.Sprintf("control socket: the sandbox does not take %s: %v", e.Method, e.Err)
+	case Refused:
+		return e.Err.Error()
+	case Lost:
+		return fmt.Sprintf("control socket: no answer to %s: %v", e.Method, e.Err)
+	default:
+		return fmt.Sprintf("control socket: unreadable answer to %s: %v", e.Method, e.Err)
+	}
+}
+
+// Unwrap returns what went wrong.
+func (e *Error) Unwrap() error { return e.Err }

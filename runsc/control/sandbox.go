@@ -1,0 +1,215 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// The methods of the control server (gVisor's runsc/boot/controller.go).
+const (
+	MethodExec      = "containerManager.ExecuteAsync"
+	MethodWait      = "containerManager.Wait"
+	MethodWaitPID   = "containerManager.WaitPID"
+	MethodSignal    = "containerManager.Signal"
+	MethodProcesses = "containerManager.Processes"
+	MethodStats     = "containerManager.Event"
+	MethodPause     = "containerManager.Pause"
+	MethodResume    = "containerManager.Resume"
+)
+
+// Sandbox is a sandbox that is asked over its socket. Its methods may be called
+// concurrently. Containers are named by runsc's ids.
+type Sandbox struct {
+	// Socket is the path of its control socket.
+	Socket string
+}
+
+// call makes one call on a connection of its own.
+func (s Sandbox) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
+	c, err := s.dial(ctx, method)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return c.call(ctx, method, arg, result, files...)
+}
+
+func (s Sandbox) dial(ctx context.Context, method string) (conn, error) {
+	c, err := dial(ctx, s.Socket)
+	if err != nil {
+		return conn{}, &Error{Method: method, Outcome: Unreached, Err: err}
+	}
+	return c, nil
+}
+
+// Exec starts a process with the files as its standard streams. It returns the
+// process's id in the container's pid namespace and a function that waits for its
+// end on the same connection; see WaitExec. That is called once, or the connection
+// stays open.
+func (s Sandbox) Exec(ctx context.Context, p Process, files [3]*os.File) (pid int, wait func(context.Context) (int, error), err error) {
+	c, err := s.dial(ctx, MethodExec)
+	if err != nil {
+		return 0, nil, err
+	}
+	var started int32
+	err = c.call(ctx, MethodExec, p, &started, files[:]...)
+	if err == nil && started <= 0 {
+		err = &Error{Method: MethodExec, Outcome: Unreadable, Err: fmt.Errorf("pid %d", started)}
+	}
+	if err != nil {
+		_ = c.Close()
+		return 0, nil, err
+	}
+	pid = int(started)
+	return pid, func(ctx context.Context) (int, error) {
+		defer func() { _ = c.Close() }()
+		return c.waitExec(ctx, p.ContainerID, pid)
+	}, nil
+}
+
+// Wait waits until the init of a started container has ended, and returns its exit
+// code, or 128 plus the signal that ended it. The answer is the same however often
+// it is asked.
+func (s Sandbox) Wait(ctx context.Context, container string) (int, error) {
+	var status waitStatus
+	err := s.call(ctx, MethodWait, container, &status)
+	return status.code(), err
+}
+
+// WaitExec is Wait for a process that Exec started. The sandbox forgets the status
+// once it has answered.
+func (s Sandbox) WaitExec(ctx context.Context, container string, pid int) (int, error) {
+	c, err := s.dial(ctx, MethodWaitPID)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = c.Close() }()
+	return c.waitExec(ctx, container, pid)
+}
+
+func (c conn) waitExec(ctx context.Context, container string, pid int) (int, error) {
+	// boot.WaitPIDArgs
+	arg := struct {
+		PID int32
+		CID string
+	}{int32(pid), container}
+	var status waitStatus
+	err := c.call(ctx, MethodWaitPID, arg, &status)
+	return status.code(), err
+}
+
+// waitStatus is a status in the form of wait(2).
+type waitStatus uint32
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses the status of a process that
+// has not ended.
+func (s *waitStatus) UnmarshalJSON(b []byte) error {
+	var n *uint32
+	if err := json.Unmarshal(b, &n); err != nil {
+		return err
+	}
+	if n == nil {
+		return errors.New("no wait status")
+	}
+	if ws := unix.WaitStatus(*n); !ws.Exited() && !ws.Signaled() {
+		return fmt.Errorf("wait status %#x is not that of an end", *n)
+	}
+	*s = waitStatus(*n)
+	return nil
+}
+
+func (s waitStatus) code() int {
+	if ws := unix.WaitStatus(s); ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return unix.WaitStatus(s).ExitStatus()
+}
+
+// Target is whom a signal is for.
+type Target struct {
+	Container string
+	// PID is a process in the container, or 0 for its init.
+	PID int
+	// All means every process of the container.
+	All bool
+}
+
+// How a signal is delivered (boot.SignalDeliveryMode).
+const (
+	deliverToProcess = 0
+	deliverToAll     = 1
+)
+
+// Signal sends a signal.
+func (s Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error {
+	// boot.SignalArgs
+	arg := struct {
+		CID   string
+		Signo int32
+		PID   int32
+		Mode  int
+	}{to.Container, int32(sig), int32(to.PID), deliverToProcess}
+	if to.All {
+		arg.Mode = deliverToAll
+	}
+	return s.call(ctx, MethodSignal, arg, nil)
+}
+
+// Processes returns the in-sandbox pids of the container's processes.
+func (s Sandbox) Processes(ctx context.Context, container string) ([]int, error) {
+	// control.Process
+	var list []struct {
+		PID int32 `json:"pid"`
+	}
+	if err := s.call(ctx, MethodProcesses, container, &list); err != nil {
+		return nil, err
+	}
+	pids := make([]int, 0, len(list))
+	for _, p := range list {
+		if p.PID <= 0 {
+			return nil, &Error{Method: MethodProcesses, Outcome: Unreadable, Err: fmt.Errorf("pid %d", p.PID)}
+		}
+		pids = append(pids, int(p.PID))
+	}
+	return pids, nil
+}
+
+// Stats reads the container's statistics, in the form of runc's events, into data.
+// It returns how much CPU time, in nanoseconds, each container of the sandbox has
+// used by the sandbox's own account.
+func (s Sandbox) Stats(ctx context.Context, container string, data any) (usage map[string]uint64, err error) {
+	// boot.EventOut
+	var out struct {
+		Event struct {
+			Data json.RawMessage `json:"data"`
+		} `json:"event"`
+		ContainerUsage map[string]uint64 `json:"containerUsage"`
+	}
+	if err := s.call(ctx, MethodStats, container, &out); err != nil {
+		return nil, err
+	}
+	if d := out.Event.Data; len(d) == 0 || string(d) == "null" {
+		err = errors.New("it has no statistics")
+	} else {
+		err = json.Unmarshal(out.Event.Data, data)
+	}
+	if err != nil {
+		return nil, &Error{Method: MethodStats, Outcome: Unreadable, Err: err}
+	}
+	return out.ContainerUsage, nil
+}
+
+// Pause freezes the sandbox. It counts: two need two Resumes.
+func (s Sandbox) Pause(ctx context.Context) error {
+	return s.call(ctx, MethodPause, nil, nil)
+}
+
+// Resume undoes one Pause.
+func (s Sandbox) Resume(ctx context.Context) error {
+	return s.call(ctx, MethodResume, nil, nil)
+}

@@ -1,0 +1,69 @@
+package cgroup
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestOwnUsageGrows(t *testing.T) {
+	m, err := Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := m.CPUUsage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for after := before; after == before; {
+		if after, err = m.CPUUsage(); err != nil {
+			t.Fatal(err)
+		}
+		if after < before {
+			t.Fatalf("%d after %d", after, before)
+		}
+	}
+}
+
+func TestFileByVersion(t *testing.T) {
+	v1 := Membership{v1: map[string]string{"memory": "/pod/c"}, unified: "/u"}
+	v2 := Membership{unified: "/pod/c"}
+	if got, want := v1.File("memory", "a", "b"), Root+"/memory/pod/c/a"; got != want {
+		t.Errorf("v1: %s, want %s", got, want)
+	}
+	if got, want := v2.File("memory", "a", "b"), Root+"/pod/c/b"; got != want {
+		t.Errorf("v2: %s, want %s", got, want)
+	}
+}
+
+func TestNoProcess(t *testing.T) {
+	if m, err := Of(1 << 30); err == nil {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestValue(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "memory.events")
+	for text, want := range map[string]uint64{
+		"low 0\noom 3\noom_kill 3\noom_group_kill 0\n": 3,
+		"oom_kill_disable 0\nunder_oom 0\noom_kill 4":  4,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := Value(file, "oom_kill"); n != want || err != nil {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
+	for _, text := range []string{"", "oom_kill\n", "oom_kill x\n", "oom_kill -1\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := Value(file, "oom_kill"); err == nil {
+			t.Errorf("%q: %d", text, n)
+		}
+	}
+	if _, err := Value(file+"x", "oom_kill"); err == nil {
+		t.Error("no file is no error")
+	}
+}
