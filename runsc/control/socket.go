@@ -66,6 +66,7 @@ func dial(ctx context.Context, path string) (conn, error) {
 // call is an *Error; after one that was not Refused the connection is of no use.
 func (c conn) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
 	fail := func(o Outcome, err error) error {
+		// If the caller ended the call, that is what went wrong.
 		if ctx.Err() != nil && o != Refused {
 			err = ctx.Err()
 		}
@@ -81,35 +82,42 @@ func (c conn) call(ctx context.Context, method string, arg, result any, files ..
 	if err := c.send(data, files); err != nil {
 		return fail(Unreached, err)
 	}
-	from := &io.LimitedReader{R: c, N: maxAnswer}
+	if outcome, err := receive(c, result); err != nil {
+		return fail(outcome, err)
+	}
+	return nil
+}
+
+// receive reads an answer, and tells how the call failed if it did.
+func receive(r io.Reader, result any) (Outcome, error) {
+	from := &io.LimitedReader{R: r, N: maxAnswer}
 	var a answer
 	if err := json.NewDecoder(from).Decode(&a); err != nil {
 		switch {
 		case from.N == 0:
-			return fail(Unreadable, fmt.Errorf("it has more than %d bytes", maxAnswer))
+			return Unreadable, fmt.Errorf("it has more than %d bytes", maxAnswer)
 		case isBroken(err):
-			return fail(Lost, err)
+			return Lost, err
 		default:
-			return fail(Unreadable, err)
+			return Unreadable, err
 		}
 	}
 	switch {
 	case a.Success == nil:
-		return fail(Unreadable, errors.New("it does not tell success from failure"))
+		return Unreadable, errors.New("it does not tell success from failure")
 	case !*a.Success && notTaken(a.Err):
-		return fail(Unknown, errors.New(clip(a.Err)))
+		return Unknown, errors.New(clip(a.Err))
 	case !*a.Success:
-		return fail(Refused, errors.New(clip(a.Err)))
+		return Refused, errors.New(clip(a.Err))
 	case result == nil:
-		return nil
-	}
-	if len(a.Result) == 0 {
-		return fail(Unreadable, errors.New("it has no result"))
+		return 0, nil
+	case len(a.Result) == 0:
+		return Unreadable, errors.New("it has no result")
 	}
 	if err := json.Unmarshal(a.Result, result); err != nil {
-		return fail(Unreadable, fmt.Errorf("result %.*q: %w", clipped, a.Result, err))
+		return Unreadable, fmt.Errorf("result %.*q: %w", clipped, a.Result, err)
 	}
-	return nil
+	return 0, nil
 }
 
 // send writes a call. The sandbox acts on a complete one only, so if this fails
