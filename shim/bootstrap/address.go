@@ -11,7 +11,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/sys/atomicwriter"
+
+	"containerd-shim-runsc/utils/atomicfile"
 )
 
 const (
@@ -66,7 +67,7 @@ func PathOf(address string) string {
 func WriteAddress(bundle, address string) error {
 	path := filepath.Join(bundle, addressName)
 	// No line break: containerd 1.6 takes the file for the address as it is.
-	if err := atomicwriter.WriteFile(path, []byte(address), 0o600); err != nil {
+	if err := atomicfile.Write(path, []byte(address)); err != nil {
 		return fmt.Errorf("write address file %s: %w: %w", path, err, errdefs.ErrInternal)
 	}
 	return nil

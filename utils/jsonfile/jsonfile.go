@@ -7,9 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/containerd/errdefs"
+
+	"containerd-shim-runsc/utils/atomicfile"
 )
 
 // Read reads the value in the file into v. No file is NotFound; one that holds no
@@ -36,26 +37,13 @@ func Read(path string, limit int64, v any) error {
 	return nil
 }
 
-// Write replaces the file by one that holds v. It does not wait for the disk: what is
-// kept here describes processes that end with the machine, and waiting would cost an
-// exec more than all the rest.
-func Write(path string, v any) (err error) {
+// Write replaces the file by one that holds v.
+func Write(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	// The name is made by CreateTemp, so that writers do not disturb each other; it
-	// also sets the mode.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err := atomicfile.Write(path, b); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
