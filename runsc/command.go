@@ -38,26 +38,18 @@ func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) 
 		if ctx.Err() != nil {
 			return fmt.Errorf("runsc %s %s: given up after %s: %w", verb, c.name, took, ctx.Err())
 		}
-		return c.explain(commandError(verb, c.name, lastError(f), err))
+		return c.explain(ctx, commandError(verb, c.name, lastError(f), err))
 	}
 	return nil
 }
 
-// explain makes of a sandbox that cannot be reached one that is gone, if it is: its
-// process may be known to have ended a moment later than its socket.
-func (c *Container) explain(err error) error {
+// explain makes of a sandbox that cannot be reached one that is gone, if it is.
+func (c *Container) explain(ctx context.Context, err error) error {
 	s := c.sandbox()
-	if s == nil || !errdefs.IsUnavailable(err) {
+	if s == nil || !errdefs.IsUnavailable(err) || !s.endsWithin(ctx, grace) {
 		return err
 	}
-	t := time.NewTimer(grace)
-	defer t.Stop()
-	select {
-	case <-s.done:
-		return fmt.Errorf("the sandbox has ended: %w: %w", errdefs.ErrNotFound, err)
-	case <-t.C:
-		return err
-	}
+	return fmt.Errorf("the sandbox has ended: %w: %w", errdefs.ErrNotFound, err)
 }
 
 // files are the standard streams of a container; as a go-runc IO they become

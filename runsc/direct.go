@@ -121,7 +121,7 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	if failed.Outcome == control.Refused {
 		return commandError(op.verb, c.name, failed.Err.Error(), err)
 	}
-	if s.endsWithin(grace) {
+	if s.endsWithin(ctx, grace) {
 		return fmt.Errorf("runsc %s %s: the sandbox has ended: %w: %w", op.verb, c.name, errdefs.ErrNotFound, err)
 	}
 	mayBe := failed.Outcome == control.Lost || failed.Outcome == control.Unreadable
@@ -136,15 +136,3 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	return command()
 }
 
-// endsWithin waits that long for the end of the sandbox process, which may be known a
-// moment later than that of its socket.
-func (s *sandbox) endsWithin(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-s.done:
-		return true
-	case <-t.C:
-		return false
-	}
-}

@@ -1,8 +1,20 @@
 // Package runsc drives gVisor's runsc for one shim.
 //
 // A Driver knows the sandboxes of the shim; a Container is the handle on one
-// container, through which every operation on it goes. Operations are runsc
-// commands, run by go-runc with runsc as its command.
+// container, through which every operation on it goes. What creates, changes or removes
+// something on the host is a runsc command, run by go-runc with runsc as its command.
+// What a running sandbox can be asked goes over its control socket, package control.
+//
+// # Falling back
+//
+// A sandbox of an older runsc has no socket that can be reached, or does not know a
+// method, or answers in a way that is not understood. Then the command of the same
+// effect is run, and the sandbox is not asked that way again. If the operation may have
+// happened, it is not done a second time: the caller gets the error. That holds for an
+// exec and for a signal other than SIGKILL; a question can always be asked again.
+//
+// Resume has no command to fall back on, as runsc resumes only what its own command has
+// paused.
 //
 // # Ids
 //
@@ -16,11 +28,12 @@
 //
 // The status of a process comes from the source nearest to it:
 //
-//   - a sandbox's root container: the sandbox process, which is the shim's child
-//     and exits with init's status. No command waits for it;
-//   - another container: `runsc wait`, repeated if the command itself is lost,
-//     because the sandbox keeps the status until the container is deleted;
-//   - an exec: the `runsc exec` that started it.
+//   - a sandbox's root container: the sandbox, which answers when its init has ended and
+//     then ends itself, as the shim's child and with init's status. No command waits;
+//   - another container: the sandbox, asked again if the connection breaks, because it
+//     keeps the status until the container is deleted;
+//   - an exec: the connection that started it, or the `runsc exec`. Should that be
+//     lost, the sandbox is asked again.
 //
 // When the sandbox is gone and the nearer source says nothing within a grace
 // period, the process was killed with it: 137.

@@ -132,6 +132,20 @@ func (s *sandbox) running() bool {
 	}
 }
 
+// endsWithin waits that long for the end of the sandbox process, which may be known a
+// moment later than what it causes.
+func (s *sandbox) endsWithin(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // sandbox returns the container's sandbox, or nil before it is created.
 func (c *Container) sandbox() *sandbox {
 	c.driver.mu.Lock()

@@ -20,7 +20,10 @@ const (
 	// the sandbox is gone. It has the answer then, or never.
 	grace = 300 * time.Millisecond
 
-	// A lost `runsc wait` is repeated after a pause that grows between these.
+	// lastWrites is how long a sandbox may take to end after its init.
+	lastWrites = 5 * time.Second
+
+	// A lost wait is repeated after a pause that grows between these.
 	minPause = 50 * time.Millisecond
 	maxPause = 5 * time.Second
 
@@ -46,28 +49,39 @@ func (c *Container) Wait(ctx context.Context) (Exit, error) {
 	return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s, 0) })
 }
 
-// waitRoot waits for the init of the sandbox's root container. The sandbox answers when
-// it has ended, and ends then itself with its status; so whichever comes first is true,
-// and no command needs to wait.
+// waitRoot waits for the init of the sandbox's root container, which the sandbox process
+// outlives by a moment and ends with init's status. Both sources are used: the sandbox's
+// own answer, which is still true if the sandbox is killed in that moment; and the
+// status of its process, which cannot be lost. As with `runsc wait`, the exit is told
+// when the sandbox is gone, because a delete that follows would kill it while it still
+// writes what it has cached of files.
 func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answer := make(chan Exit, 1)
+	answers := make(chan Exit, 1)
 	if s.direct.tries(control.MethodWait) {
 		go func() {
 			status, err := s.direct.Wait(asking, c.id)
 			if err == nil {
-				answer <- Exit{Status: status, At: time.Now()}
+				answers <- Exit{Status: status, At: time.Now()}
 			}
 		}()
 	}
 	select {
-	case exit := <-answer:
+	case exit := <-answers:
+		if !s.endsWithin(ctx, lastWrites) && ctx.Err() == nil {
+			log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
+		}
 		return exit, nil
 	case <-s.done:
-		return Exit{Status: s.exit.Status, At: s.exit.At}, nil
 	case <-ctx.Done():
 		return Exit{}, ctx.Err()
+	}
+	select {
+	case exit := <-answers:
+		return exit, nil
+	default:
+		return Exit{Status: s.exit.Status, At: s.exit.At}, nil
 	}
 }
 
