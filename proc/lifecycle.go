@@ -165,8 +165,9 @@ func (c *Container) deleteInit(ctx context.Context) error {
 	for _, e := range execs {
 		streams.Go(func() { e.closeStreams(ctx) })
 	}
+	err := c.rt.Delete(ctx)
 	streams.Wait()
-	if err := c.rt.Delete(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := UnmountRootfs(c.bundle); err != nil {

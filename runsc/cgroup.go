@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/cgroup"
@@ -20,14 +20,10 @@ import (
 // a create fails, and when a container is deleted after its sandbox. Only a cgroup
 // that is named after the container is taken for the container's own.
 func (c *Container) removeCgroup() error {
-	spec, err := oci.Load(c.bundle)
-	if errdefs.IsNotFound(err) || err == nil && spec.Linux == nil {
-		return nil // there was no cgroup either
-	}
+	path, err := c.cgroupPath()
 	if err != nil {
 		return err
 	}
-	path := spec.Linux.CgroupsPath
 	// cgroupfs drivers name it by the id, some with a prefix and a dash before it.
 	base := filepath.Base(path)
 	if base != c.name && !strings.HasSuffix(base, "-"+c.name) || strings.Contains(path, ":") {
@@ -48,6 +44,29 @@ func (c *Container) removeCgroup() error {
 	return errors.Join(errs...)
 }
 
+// cgroupPath returns what the spec says, or "" if there is none: then there was no
+// cgroup either.
+func (c *Container) cgroupPath() (string, error) {
+	if c.learned {
+		return c.cgroupsPath, nil
+	}
+	spec, err := oci.Load(c.bundle)
+	if errdefs.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return cgroupsPath(spec), nil
+}
+
+func cgroupsPath(spec *specs.Spec) string {
+	if spec.Linux == nil {
+		return ""
+	}
+	return spec.Linux.CgroupsPath
+}
+
 // removeTree removes a cgroup and those in it. One that is in use stays; that is
 // for whoever uses it.
 func removeTree(dir string) error {
@@ -65,26 +84,10 @@ func removeTree(dir string) error {
 		return err
 	}
 	for _, d := range slices.Backward(dirs) {
-		if err := removeCgroupDir(d); err != nil {
-			return err
+		err := unix.Rmdir(d)
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
+			return &os.PathError{Op: "remove cgroup", Path: d, Err: err}
 		}
-	}
-	return nil
-}
-
-// removeCgroupDir removes one cgroup. A process that has ended leaves its cgroup a
-// moment later, so one in use is tried again for a moment.
-func removeCgroupDir(dir string) error {
-	const tries, pause = 20, 5 * time.Millisecond
-	for range tries {
-		err := unix.Rmdir(dir)
-		switch {
-		case err == nil, errors.Is(err, unix.ENOENT):
-			return nil
-		case !errors.Is(err, unix.EBUSY):
-			return &os.PathError{Op: "remove cgroup", Path: dir, Err: err}
-		}
-		time.Sleep(pause)
 	}
 	return nil
 }

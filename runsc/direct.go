@@ -124,8 +124,7 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	if s.endsWithin(ctx, grace) {
 		return fmt.Errorf("runsc %s %s: the sandbox has ended: %w: %w", op.verb, c.name, errdefs.ErrNotFound, err)
 	}
-	mayBe := failed.Outcome == control.Lost || failed.Outcome == control.Unreadable
-	if op.only || mayBe && !op.again {
+	if op.only || failed.InDoubt() && !op.again {
 		kind := error(errdefs.ErrUnavailable)
 		if failed.Outcome == control.Unreadable {
 			kind = errdefs.ErrInternal
@@ -135,4 +134,3 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	d.standIn(ctx, failed)
 	return command()
 }
-

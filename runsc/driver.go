@@ -7,7 +7,6 @@ import (
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
 
-	"containerd-shim-runsc/runsc/control"
 	"containerd-shim-runsc/utils/reaper"
 )
 
@@ -78,11 +77,7 @@ type Container struct {
 	runc      runc.Runc
 	// commandsOnly keeps from using the control socket.
 	commandsOnly bool
-	// caps are the capabilities of an exec that names none, netRaw lets execs have
-	// CAP_NET_RAW, and keepOwner leaves their streams to whom they belong. Create
-	// learns them.
-	caps              control.Capabilities
-	netRaw, keepOwner bool
+	learnt
 	// joined is the sandbox once the container is created, guarded by Driver.mu.
 	joined *sandbox
 }

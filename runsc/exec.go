@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -158,30 +156,4 @@ func (p *Process) Wait(ctx context.Context) (Exit, error) {
 		// The status did not come. The sandbox may still have it.
 		return p.c.askSandbox(ctx, p.s, p.PID)
 	})
-}
-
-// learn takes from the spec what execs need. A spec that runsc would refuse because of
-// it is InvalidArgument.
-func (c *Container) learn(spec *specs.Spec) (err error) {
-	c.netRaw = c.flag("net-raw", spec.Annotations)
-	c.keepOwner = c.flag("rootless", spec.Annotations)
-	c.caps, err = control.NewCapabilities(spec.Process.Capabilities, c.netRaw)
-	return err
-}
-
-// flag returns the value of a flag of runsc that is false by default. An annotation
-// comes after the command line (FixConfig in runsc/specutils), if runsc allows it at
-// all; a container whose annotation it does not allow is never created.
-func (c *Container) flag(name string, annotations map[string]string) bool {
-	value := annotations["dev.gvisor.flag."+name]
-	if value == "" {
-		for _, flag := range slices.Backward(c.runc.ExtraArgs) {
-			if v, ok := strings.CutPrefix(flag, "--"+name+"="); ok {
-				value = v
-				break
-			}
-		}
-	}
-	on, err := strconv.ParseBool(value)
-	return err == nil && on
 }

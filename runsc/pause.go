@@ -2,6 +2,7 @@ package runsc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/errdefs"
@@ -46,7 +47,10 @@ func (c *Container) Resume(ctx context.Context) error {
 			return nil
 		}
 		err := s.resume(ctx)
-		if err == nil {
+		var failed *control.Error
+		if err == nil || errors.As(err, &failed) && failed.InDoubt() {
+			// A sandbox that is resumed without being paused panics, so what may
+			// have happened must not be tried again.
 			s.resume = nil
 		}
 		return err

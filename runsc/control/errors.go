@@ -46,5 +46,8 @@ func (e *Error) Error() string {
 	}
 }
 
+// InDoubt reports whether the operation may have happened.
+func (e *Error) InDoubt() bool { return e.Outcome == Lost || e.Outcome == Unreadable }
+
 // Unwrap returns what went wrong.
 func (e *Error) Unwrap() error { return e.Err }
