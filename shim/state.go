@@ -1,14 +1,18 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"containerd-shim-runsc/utils/jsonfile"
 )
 
 // bundleState is what delete needs to know of a container whose shim is gone. It
-// is in the bundle before runsc is first called.
+// is in the bundle before runsc is first called, and until runsc has nothing left of
+// the container.
 type bundleState struct {
 	SandboxID string
 	Runsc     runscCall
@@ -36,7 +40,7 @@ func (s bundleState) save(bundle string) error {
 	return nil
 }
 
-// loadState reads the state. None is NotFound: the container was never created.
+// loadState reads the state. None is NotFound: runsc has nothing of the container.
 // One that cannot be read as a state is InvalidArgument.
 func loadState(bundle string) (bundleState, error) {
 	var s bundleState
@@ -44,4 +48,12 @@ func loadState(bundle string) (bundleState, error) {
 		return bundleState{}, fmt.Errorf("shim state: %w", err)
 	}
 	return s, nil
+}
+
+// dropState removes the state, if there is one.
+func dropState(bundle string) error {
+	if err := os.Remove(filepath.Join(bundle, stateName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("shim state: %w", err)
+	}
+	return nil
 }

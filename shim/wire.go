@@ -27,7 +27,7 @@ func runtimes(d *runsc.Driver, namespace string) func(task.Request) (proc.Runtim
 			return nil, err
 		}
 		c := d.Container(r.ID, state.SandboxID, r.Bundle, runsc.Config(state.Runsc))
-		return &container{Container: c, spec: r.Spec}, nil
+		return &container{Container: c, bundle: r.Bundle, spec: r.Spec}, nil
 	}
 }
 
@@ -66,6 +66,7 @@ func runscConfig(o options.Options, namespace, sandboxID string) runscCall {
 // each package calls its own.
 type container struct {
 	*runsc.Container
+	bundle string
 	// spec is what it is created from. It is let go of then, as it is large.
 	spec *specs.Spec
 }
@@ -76,6 +77,15 @@ func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.
 	spec := c.spec
 	c.spec = nil
 	return c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
+}
+
+// Delete also drops the state in the bundle, so that the delete that containerd starts
+// afterwards has nothing to ask runsc.
+func (c *container) Delete(ctx context.Context) error {
+	if err := c.Container.Delete(ctx); err != nil {
+		return err
+	}
+	return dropState(c.bundle)
 }
 
 func (c *container) Start(ctx context.Context, files proc.Files) error {
