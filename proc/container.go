@@ -54,6 +54,8 @@ type Container struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	// unwatch ends that the sandbox's end stops a container that was never started.
+	unwatch func() bool
 
 	mu    sync.Mutex
 	execs map[string]*execution
@@ -118,18 +120,9 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		return nil, fmt.Errorf("create %s: write record: %w", cfg.ID, err)
 	}
 	cfg.Report(Event{Kind: EventCreated, PID: pid})
-	c.wg.Go(func() { c.watchSandbox(c.rt.SandboxDone()) })
+	// The exits of started processes come through their waits.
+	c.unwatch = context.AfterFunc(c.rt.SandboxLife(), c.init.stopUnstarted)
 	return c, nil
-}
-
-// watchSandbox forces a container that was never started to exit when its
-// sandbox goes; the exits of started processes come through their waits.
-func (c *Container) watchSandbox(done <-chan struct{}) {
-	select {
-	case <-done:
-		c.init.stopUnstarted()
-	case <-c.ctx.Done():
-	}
 }
 
 func (c *Container) opener(id string) opener {

@@ -58,12 +58,7 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 		return 0, err
 	}
 	pid := c.init.status().PID
-	if err := e.run(op, pid, EventExecStarted); err != nil {
-		// It is forced to have ended, so it must end.
-		ctx, cancel := afterwards(ctx)
-		defer cancel()
-		return 0, errors.Join(err, c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL))
-	}
+	err = e.run(op, pid, EventExecStarted)
 	c.wg.Go(func() {
 		exit, err := p.Wait(c.ctx)
 		if err != nil {
@@ -71,6 +66,12 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 		}
 		e.stop(exit)
 	})
+	if err != nil {
+		// It is forced to have ended, so it must end.
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		return 0, errors.Join(err, c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL))
+	}
 	return pid, nil
 }
 

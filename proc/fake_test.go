@@ -22,7 +22,8 @@ const fakePID = 4242
 // fakeRuntime is a Runtime whose every call can be held up or made to fail, and
 // whose processes end when the test says so.
 type fakeRuntime struct {
-	sandbox chan struct{}
+	sandbox context.Context
+	die     context.CancelFunc
 	init    chan Exit
 	execs   chan *fakeExec
 
@@ -34,13 +35,14 @@ type fakeRuntime struct {
 }
 
 func newFake() *fakeRuntime {
-	return &fakeRuntime{
-		sandbox: make(chan struct{}),
-		init:    make(chan Exit, 1),
-		execs:   make(chan *fakeExec, 16),
-		fail:    map[string]error{},
-		hold:    map[string]chan struct{}{},
+	f := &fakeRuntime{
+		init:  make(chan Exit, 1),
+		execs: make(chan *fakeExec, 16),
+		fail:  map[string]error{},
+		hold:  map[string]chan struct{}{},
 	}
+	f.sandbox, f.die = context.WithCancel(context.Background())
+	return f
 }
 
 // holdUp makes a verb wait until the returned function is called.
@@ -98,7 +100,7 @@ func (f *fakeRuntime) Wait(ctx context.Context) (Exit, error) {
 		return Exit{}, ctx.Err()
 	}
 }
-func (f *fakeRuntime) SandboxDone() <-chan struct{} { return f.sandbox }
+func (f *fakeRuntime) SandboxLife() context.Context { return f.sandbox }
 
 func (f *fakeRuntime) KillSandbox() error {
 	f.mu.Lock()
@@ -106,7 +108,7 @@ func (f *fakeRuntime) KillSandbox() error {
 	f.calls = append(f.calls, "killsandbox")
 	if !f.dead {
 		f.dead = true
-		close(f.sandbox)
+		f.die()
 		select {
 		case f.init <- Exit{Status: killedStatus, At: time.Now()}:
 		default:

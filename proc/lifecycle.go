@@ -58,10 +58,8 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 // container that was not started has ended with it.
 func (c *Container) endInit(op *operation) {
 	c.init.end(op)
-	select {
-	case <-c.rt.SandboxDone():
+	if c.rt.SandboxLife().Err() != nil {
 		c.init.stopUnstarted()
-	default:
 	}
 }
 
@@ -146,6 +144,7 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 
 // end ends the goroutines that wait for the container's processes.
 func (c *Container) end() {
+	c.unwatch()
 	c.cancel()
 	c.wg.Wait()
 }

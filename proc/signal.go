@@ -128,7 +128,7 @@ func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deli
 		// The process is gone, and then the sandbox goes as well. If it does not,
 		// it is only runsc that has lost it.
 		select {
-		case <-c.rt.SandboxDone():
+		case <-c.rt.SandboxLife().Done():
 			return err
 		case <-bound.Done():
 		}

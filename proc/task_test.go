@@ -227,7 +227,7 @@ func TestE2_EventsOfATaskAreInOrder(t *testing.T) {
 
 func TestR4_ACreatedContainerEndsWithItsSandbox(t *testing.T) {
 	c, f, _ := newTask(t, nil)
-	close(f.sandbox)
+	f.die()
 	st, err := c.Wait(t.Context(), "")
 	if err != nil || st.Exit.Status != 137 {
 		t.Errorf("%+v, %v", st, err)

@@ -20,9 +20,8 @@ type Runtime interface {
 	Start(ctx context.Context, files Files) error
 	// Wait waits for the end of a started init. Its only error is ctx's.
 	Wait(ctx context.Context) (Exit, error)
-	// SandboxDone is closed when the sandbox process is gone. It is nil
-	// before Create.
-	SandboxDone() <-chan struct{}
+	// SandboxLife ends when the sandbox process is gone. It is nil before Create.
+	SandboxLife() context.Context
 	// KillSandbox kills the sandbox process without asking it.
 	KillSandbox() error
 	// Exec starts a further process.
@@ -70,8 +69,8 @@ type ExecProcess interface {
 	PID() int
 	// Master is the terminal's master, now the caller's; nil without one.
 	Master() *os.File
-	// Wait waits for the end of the process. It is called once. Its only error
-	// is ctx's.
+	// Wait waits for the end of the process. It must be called, and once. Its
+	// only error is ctx's.
 	Wait(ctx context.Context) (Exit, error)
 }
 

@@ -20,7 +20,7 @@ const askTimeout = 5 * time.Second
 
 // direct is how a sandbox is asked over its control socket.
 type direct struct {
-	control.Sandbox
+	*control.Sandbox
 	// uid and gid are who the sandbox runs as.
 	uid, gid int
 
@@ -45,7 +45,7 @@ func (c *Container) findSocket(ctx context.Context) *direct {
 		return nil
 	}
 	return &direct{
-		Sandbox: control.Sandbox{Socket: state.Socket},
+		Sandbox: control.New(state.Socket),
 		uid:     state.UID, gid: state.GID,
 		givenUp: map[string]bool{}, told: map[string]bool{},
 	}

@@ -40,8 +40,8 @@ type Process struct {
 	wait func(context.Context) (Exit, error)
 }
 
-// Exec starts a process in the running container. ctx bounds the start only. A
-// process that nobody could start is InvalidArgument.
+// Exec starts a process in the running container. ctx bounds the start only. The
+// process must be waited for. One that nobody could start is InvalidArgument.
 func (c *Container) Exec(ctx context.Context, opts ExecOptions) (p *Process, err error) {
 	s := c.sandbox()
 	if s == nil {
@@ -85,8 +85,7 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (p *Process, err
 	return p, nil
 }
 
-// execDirectly starts the process over the control socket. It begins to wait for its
-// end at once.
+// execDirectly starts the process over the control socket.
 func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, args control.Process, std files) (*Process, error) {
 	if !c.keepOwner {
 		if err := std.give(d.uid, d.gid); err != nil {
@@ -105,23 +104,9 @@ func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, arg
 		}
 		return nil, err
 	}
-	type answer struct {
-		exit Exit
-		err  error
-	}
-	ended := make(chan answer, 1)
-	// Ends with the process, or with the sandbox.
-	go func() {
-		status, err := wait(context.WithoutCancel(ctx))
-		ended <- answer{Exit{Status: status, At: time.Now()}, err}
-	}()
 	return &Process{PID: pid, c: c, s: s, wait: func(ctx context.Context) (Exit, error) {
-		select {
-		case a := <-ended:
-			return a.exit, a.err
-		case <-ctx.Done():
-			return Exit{}, ctx.Err()
-		}
+		status, err := wait(ctx)
+		return Exit{Status: status, At: time.Now()}, err
 	}}, nil
 }
 

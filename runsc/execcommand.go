@@ -71,7 +71,7 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 			err = fmt.Errorf("runsc exec %s: ended without starting a process: %w", c.name, errdefs.ErrInternal)
 		}
 		return nil, err
-	case <-s.done:
+	case <-s.life.Done():
 		select {
 		case pid := <-started.pid:
 			return running(pid) // it was started before

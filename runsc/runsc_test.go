@@ -90,7 +90,7 @@ case $(wc -l <$n) in
 4) echo '{"exitStatus":999}' ;;
 *) echo '{"exitStatus":42}' ;;
 esac`)
-	s := &sandbox{done: make(chan struct{})}
+	s := newSandbox(0)
 	exit, err := c.askSandbox(t.Context(), s, 0)
 	if err != nil || exit.Status != 42 {
 		t.Errorf("%+v, %v", exit, err)
@@ -100,7 +100,7 @@ esac`)
 func TestP16_AStatusThatTheSandboxDeniesIsUnknown(t *testing.T) {
 	c := testContainer(t, `while [ "$1" != --log ]; do shift; done
 echo '{"level":"error","msg":"no such process"}' >$2; exit 128`)
-	s := &sandbox{done: make(chan struct{})}
+	s := newSandbox(0)
 	exit, err := c.askSandbox(t.Context(), s, 7)
 	if err != nil || exit.Status != unknown {
 		t.Errorf("%+v, %v", exit, err)
@@ -110,8 +110,9 @@ echo '{"level":"error","msg":"no such process"}' >$2; exit 128`)
 func TestP16_NearestSource(t *testing.T) {
 	never := func(ctx context.Context) (Exit, error) { <-ctx.Done(); return Exit{}, ctx.Err() }
 	ended := func() *sandbox {
-		s := &sandbox{done: make(chan struct{}), exit: reaper.Exit{Status: killed, At: time.Now()}}
-		close(s.done)
+		s := newSandbox(0)
+		s.exit = reaper.Exit{Status: killed, At: time.Now()}
+		s.end()
 		return s
 	}
 	t.Run("the answer counts though the sandbox is gone", func(t *testing.T) {
@@ -127,9 +128,9 @@ func TestP16_NearestSource(t *testing.T) {
 		}
 	})
 	t.Run("the source is lost, then the sandbox", func(t *testing.T) {
-		s := &sandbox{done: make(chan struct{})}
+		s := newSandbox(0)
 		exit, err := nearest(t.Context(), s, func(context.Context) (Exit, error) {
-			close(s.done)
+			s.end()
 			return Exit{}, errors.New("lost")
 		})
 		if err != nil || exit.Status != killed {
@@ -139,7 +140,7 @@ func TestP16_NearestSource(t *testing.T) {
 	t.Run("the caller ends", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := nearest(ctx, &sandbox{done: make(chan struct{})}, never); !errors.Is(err, context.Canceled) {
+		if _, err := nearest(ctx, newSandbox(0), never); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
 	})

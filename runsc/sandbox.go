@@ -17,8 +17,9 @@ type sandbox struct {
 	pid int
 	// process refers to the process, which a pid stops doing when it is reaped.
 	process *os.File
-	// done is closed when the process is gone; exit is valid from then on.
-	done chan struct{}
+	// life ends when the process is gone; exit is valid from then on.
+	life context.Context
+	end  context.CancelFunc
 	exit reaper.Exit
 	// stranger is true if another shim is the parent.
 	stranger bool
@@ -32,7 +33,9 @@ type sandbox struct {
 }
 
 func newSandbox(pid int) *sandbox {
-	return &sandbox{pid: pid, done: make(chan struct{}), turn: make(chan struct{}, 1)}
+	s := &sandbox{pid: pid, turn: make(chan struct{}, 1)}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
 // killed is the status of a process whose sandbox went away under it.
@@ -60,7 +63,7 @@ func watchChild(pid int, hold *reaper.Hold) (*sandbox, error) {
 	// ends it.
 	go func() {
 		s.exit = <-exits
-		close(s.done)
+		s.end()
 	}()
 	return s, nil
 }
@@ -72,7 +75,7 @@ func watchStranger(pid int) (*sandbox, error) {
 	s.stranger = true
 	gone := func() {
 		s.exit = reaper.Exit{Pid: pid, Status: killed, Signal: unix.SIGKILL, At: time.Now()}
-		close(s.done)
+		s.end()
 	}
 	var err error
 	if s.process, err = openProcess(pid); err != nil {
@@ -123,14 +126,7 @@ func kill(process *os.File) error {
 	return kerr
 }
 
-func (s *sandbox) running() bool {
-	select {
-	case <-s.done:
-		return false
-	default:
-		return true
-	}
-}
+func (s *sandbox) running() bool { return s.life.Err() == nil }
 
 // endsWithin waits that long for the end of the sandbox process, which may be known a
 // moment later than what it causes.
@@ -138,7 +134,7 @@ func (s *sandbox) endsWithin(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-s.done:
+	case <-s.life.Done():
 		return true
 	case <-t.C:
 	case <-ctx.Done():
@@ -172,6 +168,10 @@ func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold) error
 		if !c.commandsOnly {
 			s.direct = c.findSocket(ctx)
 		}
+		if s.direct != nil && s.stranger {
+			// Who waits for its end, and then closes it, is another shim.
+			s.direct.Close()
+		}
 	}
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
@@ -193,13 +193,16 @@ func (c *Container) forget() {
 	if s.process != nil {
 		_ = s.process.Close()
 	}
+	if s.direct != nil {
+		s.direct.Close()
+	}
 }
 
-// SandboxDone returns a channel that is closed when the sandbox process is gone.
-// It is nil before Create.
-func (c *Container) SandboxDone() <-chan struct{} {
+// SandboxLife returns a context that ends when the sandbox process is gone. It is nil
+// before Create.
+func (c *Container) SandboxLife() context.Context {
 	if s := c.sandbox(); s != nil {
-		return s.done
+		return s.life
 	}
 	return nil
 }
@@ -227,7 +230,7 @@ func (c *Container) waitSandbox(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.done:
+	case <-s.life.Done():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

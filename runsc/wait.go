@@ -59,9 +59,10 @@ func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan Exit, 1)
-	if s.direct.tries(control.MethodWait) {
+	if s.direct != nil {
 		go func() {
 			status, err := s.direct.Wait(asking, c.id)
+			s.direct.Close()
 			if err == nil {
 				answers <- Exit{Status: status, At: time.Now()}
 			}
@@ -73,7 +74,7 @@ func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
 			log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
 		}
 		return exit, nil
-	case <-s.done:
+	case <-s.life.Done():
 	case <-ctx.Done():
 		return Exit{}, ctx.Err()
 	}
@@ -88,46 +89,22 @@ func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
 // nearest asks for an exit, and if the sandbox ends and there is no answer in
 // time, the process was killed with it.
 func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, error)) (Exit, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		exit Exit
-		err  error
+	asking, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	// No goroutine waits beside the one that asks: there is one of these for each
+	// process that runs.
+	stop := context.AfterFunc(s.life, func() { time.AfterFunc(grace, giveUp) })
+	defer stop()
+	exit, err := ask(asking)
+	if err == nil {
+		return exit, nil
 	}
-	answers := make(chan answer, 1)
-	go func() {
-		exit, err := ask(ctx)
-		answers <- answer{exit, err}
-	}()
-	var late <-chan time.Time
-	done := s.done
-	for {
-		select {
-		case a := <-answers:
-			if a.err == nil {
-				return a.exit, nil
-			}
-			if ctx.Err() != nil {
-				return Exit{}, ctx.Err()
-			}
-			// The source is lost, and so is the process, or will be.
-			answers = nil
-			if done == nil {
-				return Exit{Status: killed, At: s.exit.At}, nil
-			}
-		case <-done:
-			done = nil
-			if answers == nil {
-				return Exit{Status: killed, At: s.exit.At}, nil
-			}
-			t := time.NewTimer(grace)
-			defer t.Stop()
-			late = t.C
-		case <-late:
-			return Exit{Status: killed, At: s.exit.At}, nil
-		case <-ctx.Done():
-			return Exit{}, ctx.Err()
-		}
+	// The source is lost, and so is the process, or will be.
+	select {
+	case <-s.life.Done():
+		return Exit{Status: killed, At: s.exit.At}, nil
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
 	}
 }
 
@@ -155,7 +132,7 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, 
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
-		case <-s.done:
+		case <-s.life.Done():
 			t.Stop()
 		case <-ctx.Done():
 			t.Stop()

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve is a sandbox that hands each connection to handle, and closes it then.
-func serve(t *testing.T, path string, handle func(*net.UnixConn)) Sandbox {
+func serve(t *testing.T, path string, handle func(*net.UnixConn)) *Sandbox {
 	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 	if err != nil {
@@ -38,12 +38,13 @@ func serve(t *testing.T, path string, handle func(*net.UnixConn)) Sandbox {
 			_ = c.Close()
 		}
 	}()
-	t.Cleanup(func() { _ = ln.Close(); <-done })
-	return Sandbox{Socket: path}
+	s := New(path)
+	t.Cleanup(func() { s.Close(); _ = ln.Close(); <-done })
+	return s
 }
 
 // answering is a sandbox that reads one call of each connection and answers with text.
-func answering(t *testing.T, text string) Sandbox {
+func answering(t *testing.T, text string) *Sandbox {
 	t.Helper()
 	return serve(t, filepath.Join(t.TempDir(), "s"), func(c *net.UnixConn) {
 		_ = json.NewDecoder(c).Decode(&json.RawMessage{})
@@ -92,7 +93,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestUnreached(t *testing.T) {
-	_, err := Sandbox{Socket: filepath.Join(t.TempDir(), "none")}.Wait(t.Context(), "c")
+	_, err := New(filepath.Join(t.TempDir(), "none")).Wait(t.Context(), "c")
 	if outcome(t, err) != Unreached || !errors.Is(err, unix.ENOENT) {
 		t.Errorf("no socket: %v", err)
 	}
@@ -170,8 +171,10 @@ func TestExec(t *testing.T) {
 		b, _ := io.ReadAll(r)
 		given <- b
 	}()
+	deep := New(long)
+	defer deep.Close()
 	p := Process{Argv: []string{"true"}, KUID: 5, GuestFDs: []int{0, 1, 2}, ContainerID: "c+"}
-	pid, wait, err := Sandbox{Socket: long}.Exec(t.Context(), p, [3]*os.File{w, w, w})
+	pid, wait, err := deep.Exec(t.Context(), p, [3]*os.File{w, w, w})
 	if err != nil || pid != 17 {
 		t.Fatalf("%d, %v", pid, err)
 	}

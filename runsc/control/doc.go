@@ -5,10 +5,10 @@
 //
 // gVisor's pkg/urpc: on a unix stream socket the client writes one JSON object, the
 // method and its argument, with the argument's files as SCM_RIGHTS; the server
-// answers with one JSON object. A connection carries one call at a time, so each
-// call has its own connection and none waits for another. The methods and their
-// arguments are those of gVisor's runsc/boot/controller.go and
-// pkg/sentry/control/proc.go; only the fields that are needed are declared.
+// answers with one JSON object. A connection carries one call at a time; calls at the
+// same time have connections of their own. The methods and their arguments are those of
+// gVisor's runsc/boot/controller.go and pkg/sentry/control/proc.go; only the fields that
+// are needed are declared.
 //
 // gVisor's own client is not used. It holds an operating system thread for each
 // call in flight, and there is one for each process that somebody waits for; a call

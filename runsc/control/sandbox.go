@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,57 +26,118 @@ const (
 // Sandbox is a sandbox that is asked over its socket. Its methods may be called
 // concurrently. Containers are named by runsc's ids.
 type Sandbox struct {
-	// Socket is the path of its control socket.
-	Socket string
+	path string
+
+	mu sync.Mutex
+	// idle is a connection for the next call, or nil. A call that finds none, as
+	// another is under way, makes its own, so that none waits for another; but most
+	// calls come alone, and to connect takes more than twice the time of the call.
+	idle   *conn
+	closed bool
 }
 
-// call makes one call on a connection of its own.
-func (s Sandbox) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
-	c, err := s.dial(ctx, method)
+// New returns the sandbox whose control socket has this path. There is no connection
+// yet.
+func New(path string) *Sandbox { return &Sandbox{path: path} }
+
+// Close keeps no connection any more. Calls under way go on, and others can be made. A
+// sandbox whose init has ended waits some seconds for its connections to go.
+func (s *Sandbox) Close() {
+	s.mu.Lock()
+	c := s.idle
+	s.idle, s.closed = nil, true
+	s.mu.Unlock()
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+// call makes one call.
+func (s *Sandbox) call(ctx context.Context, method string, arg, result any) error {
+	c, err := s.request(ctx, method, arg)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }()
-	return c.call(ctx, method, arg, result, files...)
+	defer s.done(c)
+	return c.answer(ctx, method, result)
 }
 
-func (s Sandbox) dial(ctx context.Context, method string) (conn, error) {
-	c, err := dial(ctx, s.Socket)
+// request begins a call. The connection must be given to done.
+func (s *Sandbox) request(ctx context.Context, method string, arg any, files ...*os.File) (*conn, error) {
+	if c := s.takeIdle(); c != nil {
+		if c.request(ctx, method, arg, files...) == nil {
+			return c, nil
+		}
+		// The sandbox has closed it meanwhile.
+		s.done(c)
+	}
+	c, err := dial(ctx, s.path)
 	if err != nil {
-		return conn{}, &Error{Method: method, Outcome: Unreached, Err: err}
+		return nil, failed(ctx, method, Unreached, err)
+	}
+	if err := c.request(ctx, method, arg, files...); err != nil {
+		s.done(c)
+		return nil, err
 	}
 	return c, nil
 }
 
+func (s *Sandbox) takeIdle() *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.idle
+	s.idle = nil
+	return c
+}
+
+// done keeps the connection for the next call or closes it.
+func (s *Sandbox) done(c *conn) {
+	s.mu.Lock()
+	keep := !c.busy && s.idle == nil && !s.closed
+	if keep {
+		s.idle = c
+	}
+	s.mu.Unlock()
+	if !keep {
+		_ = c.Close()
+	}
+}
+
 // Exec starts a process with the files as its standard streams. It returns the
-// process's id in the container's pid namespace and a function that waits for its
-// end on the same connection; see WaitExec. That is called once, or the connection
-// stays open.
-func (s Sandbox) Exec(ctx context.Context, p Process, files [3]*os.File) (pid int, wait func(context.Context) (int, error), err error) {
-	c, err := s.dial(ctx, MethodExec)
+// process's id in the container's pid namespace and a function that waits for its end
+// as WaitExec does. The sandbox is asked for that at once, so the function must be
+// called, and once, or a connection stays open.
+func (s *Sandbox) Exec(ctx context.Context, p Process, files [3]*os.File) (pid int, wait func(context.Context) (int, error), err error) {
+	c, err := s.request(ctx, MethodExec, p, files[:]...)
 	if err != nil {
 		return 0, nil, err
 	}
 	var started int32
-	err = c.call(ctx, MethodExec, p, &started, files[:]...)
+	err = c.answer(ctx, MethodExec, &started)
 	if err == nil && started <= 0 {
 		err = &Error{Method: MethodExec, Outcome: Unreadable, Err: fmt.Errorf("pid %d", started)}
 	}
 	if err != nil {
-		_ = c.Close()
+		s.done(c)
 		return 0, nil, err
 	}
 	pid = int(started)
+	asked := c.request(ctx, MethodWaitPID, waitPIDArgs{PID: started, CID: p.ContainerID})
 	return pid, func(ctx context.Context) (int, error) {
-		defer func() { _ = c.Close() }()
-		return c.waitExec(ctx, p.ContainerID, pid)
+		defer s.done(c)
+		if asked != nil {
+			return 0, asked
+		}
+		var status waitStatus
+		err := c.answer(ctx, MethodWaitPID, &status)
+		return status.code(), err
 	}, nil
 }
 
 // Wait waits until the init of a started container has ended, and returns its exit
 // code, or 128 plus the signal that ended it. The answer is the same however often
 // it is asked.
-func (s Sandbox) Wait(ctx context.Context, container string) (int, error) {
+func (s *Sandbox) Wait(ctx context.Context, container string) (int, error) {
 	var status waitStatus
 	err := s.call(ctx, MethodWait, container, &status)
 	return status.code(), err
@@ -83,24 +145,16 @@ func (s Sandbox) Wait(ctx context.Context, container string) (int, error) {
 
 // WaitExec is Wait for a process that Exec started. The sandbox forgets the status
 // once it has answered.
-func (s Sandbox) WaitExec(ctx context.Context, container string, pid int) (int, error) {
-	c, err := s.dial(ctx, MethodWaitPID)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = c.Close() }()
-	return c.waitExec(ctx, container, pid)
+func (s *Sandbox) WaitExec(ctx context.Context, container string, pid int) (int, error) {
+	var status waitStatus
+	err := s.call(ctx, MethodWaitPID, waitPIDArgs{PID: int32(pid), CID: container}, &status)
+	return status.code(), err
 }
 
-func (c conn) waitExec(ctx context.Context, container string, pid int) (int, error) {
-	// boot.WaitPIDArgs
-	arg := struct {
-		PID int32
-		CID string
-	}{int32(pid), container}
-	var status waitStatus
-	err := c.call(ctx, MethodWaitPID, arg, &status)
-	return status.code(), err
+// waitPIDArgs are boot.WaitPIDArgs.
+type waitPIDArgs struct {
+	PID int32
+	CID string
 }
 
 // waitStatus is a status in the form of wait(2).
@@ -146,7 +200,7 @@ const (
 )
 
 // Signal sends a signal.
-func (s Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error {
+func (s *Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error {
 	// boot.SignalArgs
 	arg := struct {
 		CID   string
@@ -161,7 +215,7 @@ func (s Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error {
 }
 
 // Processes returns the in-sandbox pids of the container's processes.
-func (s Sandbox) Processes(ctx context.Context, container string) ([]int, error) {
+func (s *Sandbox) Processes(ctx context.Context, container string) ([]int, error) {
 	// control.Process
 	var list []struct {
 		PID int32 `json:"pid"`
@@ -182,7 +236,7 @@ func (s Sandbox) Processes(ctx context.Context, container string) ([]int, error)
 // Stats reads the container's statistics, in the form of runc's events, into data.
 // It returns how much CPU time, in nanoseconds, each container of the sandbox has
 // used by the sandbox's own account.
-func (s Sandbox) Stats(ctx context.Context, container string, data any) (usage map[string]uint64, err error) {
+func (s *Sandbox) Stats(ctx context.Context, container string, data any) (usage map[string]uint64, err error) {
 	// boot.EventOut
 	var out struct {
 		Event struct {
@@ -205,11 +259,11 @@ func (s Sandbox) Stats(ctx context.Context, container string, data any) (usage m
 }
 
 // Pause freezes the sandbox. It counts: two need two Resumes.
-func (s Sandbox) Pause(ctx context.Context) error {
+func (s *Sandbox) Pause(ctx context.Context) error {
 	return s.call(ctx, MethodPause, nil, nil)
 }
 
 // Resume undoes one Pause.
-func (s Sandbox) Resume(ctx context.Context) error {
+func (s *Sandbox) Resume(ctx context.Context) error {
 	return s.call(ctx, MethodResume, nil, nil)
 }

@@ -42,57 +42,89 @@ type answer struct {
 	Result  json.RawMessage `json:"result"`
 }
 
-// conn is a connection to the sandbox.
-type conn struct{ *net.UnixConn }
+// conn is a connection to the sandbox. It carries one call at a time.
+type conn struct {
+	*net.UnixConn
+	// busy is set from the begin of a call until its answer is read. A connection
+	// that stays busy is of no use any more.
+	busy bool
+}
 
 // dial connects to the socket at path.
-func dial(ctx context.Context, path string) (conn, error) {
+func dial(ctx context.Context, path string) (*conn, error) {
 	if len(path) > maxPath {
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return conn{}, &os.PathError{Op: "open", Path: path, Err: err}
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 		defer func() { _ = unix.Close(fd) }()
 		path = "/proc/self/fd/" + strconv.Itoa(fd)
 	}
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return conn{}, err
+		return nil, err
 	}
-	return conn{c.(*net.UnixConn)}, nil
+	return &conn{UnixConn: c.(*net.UnixConn)}, nil
 }
 
-// call makes one call and reads its result into result, if that is not nil. A failed
-// call is an *Error; after one that was not Refused the connection is of no use.
-func (c conn) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
-	fail := func(o Outcome, err error) error {
-		// If the caller ended the call, that is what went wrong.
-		if ctx.Err() != nil && o != Refused {
-			err = ctx.Err()
-		}
-		return &Error{Method: method, Outcome: o, Err: err}
+// call makes one call and reads its result into result, if that is not nil. A call that
+// fails is an *Error.
+func (c *conn) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
+	if err := c.request(ctx, method, arg, files...); err != nil {
+		return err
 	}
+	return c.answer(ctx, method, result)
+}
+
+// request is the first half of a call. If it fails, nothing has happened, as the sandbox
+// acts on complete calls only.
+func (c *conn) request(ctx context.Context, method string, arg any, files ...*os.File) error {
+	c.busy = true
 	data, err := json.Marshal(request{Method: method, Arg: arg})
+	if err == nil {
+		release := c.bind(ctx)
+		err = c.send(data, files)
+		release()
+	}
 	if err != nil {
-		return fail(Unreached, err)
-	}
-	// A deadline in the past ends a read or write that is under way.
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := c.send(data, files); err != nil {
-		return fail(Unreached, err)
-	}
-	if outcome, err := receive(c, result); err != nil {
-		return fail(outcome, err)
+		return failed(ctx, method, Unreached, err)
 	}
 	return nil
+}
+
+// answer is the second half.
+func (c *conn) answer(ctx context.Context, method string, result any) error {
+	release := c.bind(ctx)
+	outcome, err := receive(c, result)
+	bound := release()
+	c.busy = !bound || err != nil && outcome != Refused && outcome != Unknown
+	if err != nil {
+		return failed(ctx, method, outcome, err)
+	}
+	return nil
+}
+
+// bind makes ctx end what the connection waits for. The function that it returns undoes
+// that, and reports whether ctx has not come to it.
+func (c *conn) bind(ctx context.Context) (release func() bool) {
+	// A deadline in the past ends a read or write that is under way.
+	return context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+}
+
+// failed makes an Error. If the caller has ended the call, that is what went wrong.
+func failed(ctx context.Context, method string, o Outcome, err error) error {
+	if ctx.Err() != nil && o != Refused {
+		err = ctx.Err()
+	}
+	return &Error{Method: method, Outcome: o, Err: err}
 }
 
 // receive reads an answer, and tells how the call failed if it did.
 func receive(r io.Reader, result any) (Outcome, error) {
 	from := &io.LimitedReader{R: r, N: maxAnswer}
+	decoder := json.NewDecoder(from)
 	var a answer
-	if err := json.NewDecoder(from).Decode(&a); err != nil {
+	if err := decoder.Decode(&a); err != nil {
 		switch {
 		case from.N == 0:
 			return Unreadable, fmt.Errorf("it has more than %d bytes", maxAnswer)
@@ -102,7 +134,10 @@ func receive(r io.Reader, result any) (Outcome, error) {
 			return Unreadable, err
 		}
 	}
+	more, err := io.ReadAll(decoder.Buffered())
 	switch {
+	case err != nil || len(more) > 0:
+		return Unreadable, errors.New("more follows it")
 	case a.Success == nil:
 		return Unreadable, errors.New("it does not tell success from failure")
 	case !*a.Success && notTaken(a.Err):
@@ -120,9 +155,8 @@ func receive(r io.Reader, result any) (Outcome, error) {
 	return 0, nil
 }
 
-// send writes a call. The sandbox acts on a complete one only, so if this fails
-// nothing has happened.
-func (c conn) send(data []byte, files []*os.File) error {
+// send writes a call.
+func (c *conn) send(data []byte, files []*os.File) error {
 	n := 0
 	if len(files) > 0 {
 		fds := make([]int, len(files))

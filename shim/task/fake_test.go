@@ -41,7 +41,7 @@ func (f *fakeRuntime) Wait(ctx context.Context) (proc.Exit, error) {
 		return proc.Exit{}, ctx.Err()
 	}
 }
-func (f *fakeRuntime) SandboxDone() <-chan struct{} { return nil }
+func (f *fakeRuntime) SandboxLife() context.Context { return context.Background() }
 func (f *fakeRuntime) KillSandbox() error           { return nil }
 func (f *fakeRuntime) Exec(context.Context, proc.ExecOptions) (proc.ExecProcess, error) {
 	return nil, context.Canceled
