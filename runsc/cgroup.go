@@ -29,17 +29,9 @@ func (c *Container) removeCgroup() error {
 	if base != c.name && !strings.HasSuffix(base, "-"+c.name) || strings.Contains(path, ":") {
 		return nil
 	}
-	// With v1, each controller has a hierarchy; with v2, the root is the only one.
-	// A directory of v2's root is a cgroup, so a deeper one is not looked for.
-	hierarchies := []string{cgroup.Root}
-	if entries, err := os.ReadDir(cgroup.Root); err == nil {
-		for _, e := range entries {
-			hierarchies = append(hierarchies, filepath.Join(cgroup.Root, e.Name()))
-		}
-	}
 	var errs []error
-	for _, h := range hierarchies {
-		errs = append(errs, removeTree(filepath.Join(h, filepath.Clean("/"+path))))
+	for _, dir := range cgroup.Dirs(path) {
+		errs = append(errs, removeTree(dir))
 	}
 	return errors.Join(errs...)
 }

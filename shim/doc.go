@@ -7,8 +7,8 @@
 // binary without an action.
 //
 //   - shim.go: Main and the choice between those;
-//   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go and clients.go
-//     go with the serving process;
+//   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, memory.go and
+//     clients.go go with the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
 //   - state.go: what is kept in a bundle for delete.
 //

@@ -28,9 +28,6 @@ const (
 
 	// farewell bounds how long it waits for its clients to go.
 	farewell = 500 * time.Millisecond
-
-	// gcPercent trades a little CPU for memory: there is a shim per pod.
-	gcPercent = 40
 )
 
 // serve answers containerd until it is told to end.
@@ -66,7 +63,9 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 		Publish:    publisher(queue, p.Namespace),
 		Shutdown:   stop,
 	})
-	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(clients))
+	tidy, stopTidying := tidyMemory()
+	defer stopTidying()
+	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(clients), ttrpc.WithUnaryServerInterceptor(tidy))
 	if err != nil {
 		return fmt.Errorf("make server: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/options"
+	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
 )
 
@@ -110,7 +111,8 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, group 
 		return fmt.Errorf("start the serving shim: %w", err)
 	}
 	if opts.ShimCgroup != "" {
-		if err := joinCgroup(cmd.Process.Pid, opts.ShimCgroup); err != nil {
+		if err := cgroup.Join(opts.ShimCgroup, cmd.Process.Pid); err != nil {
+			err = fmt.Errorf("shim_cgroup: %w", err)
 			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 		}
 	}

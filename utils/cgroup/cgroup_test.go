@@ -1,9 +1,14 @@
 package cgroup
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/containerd/errdefs"
 )
 
 func TestOwnUsageGrows(t *testing.T) {
@@ -65,5 +70,53 @@ func TestValue(t *testing.T) {
 	}
 	if _, err := Value(file+"x", "oom_kill"); err == nil {
 		t.Error("no file is no error")
+	}
+}
+
+func TestJoin(t *testing.T) {
+	if err := Join("none-of-this-name", os.Getpid()); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("no cgroup: %v", err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes cgroups")
+	}
+	name := fmt.Sprint("cgroup-test-", os.Getpid())
+	for _, dir := range Dirs(name) {
+		if filepath.Base(filepath.Dir(dir)) == "cpuset" {
+			continue // a new one takes no process before it is set up
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	cmd := exec.CommandContext(t.Context(), "cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Join(name, cmd.Process.Pid); err != nil {
+		t.Error(err)
+	}
+	m, err := Of(cmd.Process.Pid)
+	if err != nil {
+		t.Error(err)
+	}
+	if got, want := m.File("memory", "x", "x"), Root; !strings.HasPrefix(got, want) || !strings.Contains(got, name) {
+		t.Errorf("its memory is counted in %s", got)
+	}
+	if err := Join(name, 1<<30); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("no process: %v", err)
+	}
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
