@@ -110,7 +110,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		c.init.record.remove()
 	})
 	if master != nil {
-		s.started(master)
+		s.started(master, nil)
 	}
 	c.init.pid = pid
 	c.init.stream = s

@@ -90,7 +90,7 @@ func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, err
 	e.mu.Lock()
 	e.inner = p.PID()
 	e.mu.Unlock()
-	s.started(p.Master())
+	s.started(p.Master(), p.SignalForeground)
 	return p, nil
 }
 
@@ -125,6 +125,9 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 
 // killExec signals a running exec.
 func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
+	if c.init.status().State == Paused {
+		return fmt.Errorf("kill %s: the container is paused: %w", e.name(), errdefs.ErrFailedPrecondition)
+	}
 	if pid := e.runningPID(); pid != 0 {
 		ctx, cancel := context.WithTimeout(ctx, opTimeout)
 		defer cancel()

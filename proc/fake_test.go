@@ -119,8 +119,9 @@ func (f *fakeRuntime) KillSandbox() error {
 
 type fakeExec struct{ exit chan Exit }
 
-func (e *fakeExec) PID() int         { return 7 }
-func (e *fakeExec) Master() *os.File { return nil }
+func (e *fakeExec) PID() int                                            { return 7 }
+func (e *fakeExec) SignalForeground(context.Context, unix.Signal) error { return nil }
+func (e *fakeExec) Master() *os.File                                    { return nil }
 func (e *fakeExec) Wait(ctx context.Context) (Exit, error) {
 	select {
 	case x := <-e.exit:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -75,49 +76,61 @@ type fifoOutput struct {
 
 	once sync.Once
 	// empty is closed when the process has ended and nothing is unread, or when
-	// nobody waits for that any more.
-	empty chan struct{}
+	// nobody waits for that any more. done is closed when nobody waits for a late
+	// reader either.
+	empty, done chan struct{}
+	// inode refers to the FIFO, also if its name is gone, once empty is closed.
+	inode int
 	// gone ends the wait for that.
 	gone context.Context
 	stop context.CancelFunc
 }
 
 func newFIFOOutput(path string, hold *os.File) *fifoOutput {
-	f := &fifoOutput{path: path, hold: hold, empty: make(chan struct{})}
+	f := &fifoOutput{path: path, hold: hold, empty: make(chan struct{}), done: make(chan struct{}), inode: -1}
 	f.gone, f.stop = context.WithCancel(context.Background())
 	return f
 }
 
-// ended keeps what is unread for a reader that comes later: its open waits for a
-// writer, and the process is none any more. So there is one until all is read,
-// and then the reader sees the end.
+// ended keeps what is unread, and the end, for a reader that comes later: its open
+// waits for a writer, and the process is none any more. written is closed when what
+// the process wrote is all there.
 func (f *fifoOutput) ended(written <-chan struct{}) {
 	f.once.Do(func() {
-		if closed(written) && f.unread() == 0 {
-			close(f.empty)
-			return
-		}
 		go func() {
-			defer close(f.empty)
+			defer close(f.done)
 			select {
 			case <-written:
+				f.linger()
 			case <-f.gone.Done():
-				return
 			}
-			f.linger()
+			// A child that the process has left may write on, and is a writer for
+			// whoever comes.
+			if f.gone.Err() == nil && f.noWriter() {
+				f.inode, _ = unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
+			}
+			if f.inode >= 0 {
+				_ = f.hold.Close()
+			}
+			close(f.empty)
+			if f.inode >= 0 {
+				f.greet()
+			}
 		}()
 	})
 }
 
-func closed(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
+// noWriter reports whether nobody has the FIFO open for writing.
+func (f *fifoOutput) noWriter() bool {
+	fds := []unix.PollFd{{Fd: int32(f.hold.Fd())}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&unix.POLLHUP != 0
 }
 
+// ofFile is the path by which a descriptor's file can be opened again.
+func ofFile(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// linger is a writer until everything is read.
 func (f *fifoOutput) linger() {
 	if f.unread() == 0 {
 		return
@@ -134,6 +147,18 @@ func (f *fifoOutput) linger() {
 		case <-f.gone.Done():
 			return
 		}
+	}
+}
+
+// greet lets a reader that is not there yet see the end when it comes. One that is there
+// has seen it.
+func (f *fifoOutput) greet() {
+	w, err := openRaw(ofFile(f.inode), unix.O_WRONLY|unix.O_NONBLOCK)
+	if errors.Is(err, unix.ENXIO) {
+		w, err = openRaw(ofFile(f.inode), unix.O_WRONLY) // waits for the reader, or for close
+	}
+	if err == nil {
+		_ = w.Close()
 	}
 }
 
@@ -156,5 +181,16 @@ func (f *fifoOutput) drain(ctx context.Context) {
 func (f *fifoOutput) close() {
 	f.stop()
 	<-f.empty
-	_ = f.hold.Close()
+	if f.inode < 0 {
+		<-f.done
+		_ = f.hold.Close()
+		return
+	}
+	// As long as there is a reader, greet need not wait for one.
+	r, err := openRaw(ofFile(f.inode), unix.O_RDONLY|unix.O_NONBLOCK)
+	<-f.done
+	if err == nil {
+		_ = r.Close()
+	}
+	_ = unix.Close(f.inode)
 }

@@ -43,7 +43,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		c.endInit(op)
 		return 0, err
 	}
-	s.started(nil)
+	s.started(nil, nil)
 	if err := c.init.run(op, pid, EventStarted); err != nil {
 		// It is forced to have ended, so it must end.
 		ctx, cancel := afterwards(ctx)

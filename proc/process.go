@@ -319,15 +319,14 @@ func (p *process) closeStdin() {
 
 // resize sets the size of the terminal; see P10.
 func (p *process) resize(width, height uint16) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !p.stdio.Terminal {
 		return fmt.Errorf("resize %s: it has no terminal: %w", p.name(), errdefs.ErrFailedPrecondition)
 	}
-	if p.state != Running && p.state != Paused || p.stream == nil {
+	s := p.streams()
+	if st := p.status().State; st != Running && st != Paused || s == nil {
 		return nil
 	}
-	return p.stream.resize(width, height)
+	return s.resize(width, height)
 }
 
 // streams returns the open streams, or nil.

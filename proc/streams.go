@@ -136,9 +136,9 @@ func (o opener) openStdin(s *streams, stdio Stdio) error {
 	s.stdin = &holder{f: w}
 	if stdio.Terminal {
 		s.copyFrom = r
-		return nil
+	} else {
+		s.files[0] = r
 	}
-	s.files[0] = r
 	return o.owner.own(r)
 }
 
@@ -190,15 +190,15 @@ func (s *streams) ends() Files {
 
 // started is told when the sandbox has its ends: the shim's copies are closed, so
 // that a reader sees the end when the process ends. With a terminal, copying
-// begins; the master is the streams' from here on.
-func (s *streams) started(master *os.File) {
+// begins; the master is the streams' from here on. foreground is as startTerminal has it.
+func (s *streams) started(master *os.File, foreground signaler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closeFilesLocked()
 	if master == nil {
 		return
 	}
-	s.term = startTerminal(master, s.copyFrom, s.copyTo)
+	s.term = startTerminal(master, s.copyFrom, s.copyTo, foreground)
 	s.copyFrom, s.copyTo = nil, nil
 	if s.closed {
 		s.term.end()
@@ -217,6 +217,9 @@ func (s *streams) ended() {
 	if s.term != nil {
 		s.term.end()
 		written = s.term.outDone
+	} else {
+		// It ended before it had its terminal.
+		s.closeUnusedLocked()
 	}
 	for _, o := range s.outputs {
 		o.ended(written)
@@ -236,6 +239,16 @@ func (s *streams) closeFilesLocked() {
 			s.files[i] = nil
 		}
 	}
+}
+
+// closeUnusedLocked closes what a terminal would have copied from and to.
+func (s *streams) closeUnusedLocked() {
+	for _, f := range []*os.File{s.copyFrom, s.copyTo} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	s.copyFrom, s.copyTo = nil, nil
 }
 
 func (s *streams) closeStdin() {
@@ -268,16 +281,10 @@ func (s *streams) close(ctx context.Context) {
 	defer cancel()
 	s.ended()
 	s.mu.Lock()
-	term, unused := s.term, []*os.File{s.copyFrom, s.copyTo}
-	s.copyFrom, s.copyTo = nil, nil
+	term := s.term
 	s.mu.Unlock()
 	if term != nil {
 		term.close(ctx)
-	}
-	for _, f := range unused {
-		if f != nil {
-			_ = f.Close()
-		}
 	}
 	for _, o := range s.outputs {
 		o.drain(ctx)

@@ -41,7 +41,7 @@ func TestP15_OutputWithoutAReaderStaysUntilItIsRead(t *testing.T) {
 	if _, err := s.ends()[1].WriteString("said before the end"); err != nil {
 		t.Fatal(err)
 	}
-	s.started(nil)
+	s.started(nil, nil)
 	s.ended()
 	done := make(chan struct{})
 	go func() { defer close(done); s.close(context.Background()) }()
@@ -154,7 +154,7 @@ func TestLoggers(t *testing.T) {
 		if _, err := s.ends()[1].WriteString("text"); err != nil {
 			t.Fatal(err)
 		}
-		s.started(nil)
+		s.started(nil, nil)
 		s.close(t.Context())
 		if b, err := os.ReadFile(out); err != nil || string(b) != "c ns key=value\ntext" {
 			t.Errorf("%q, %v", b, err)
@@ -201,7 +201,7 @@ func TestP15_ATerminalsOutputIsCopiedThoughSomebodyHoldsItOpen(t *testing.T) {
 	s := open(t, Stdio{Stdout: path, Terminal: true})
 	master, slave := terminalPair(t)
 	defer func() { _ = slave.Close() }()
-	s.started(master)
+	s.started(master, nil)
 	text := strings.Repeat("x", 3000)
 	if _, err := slave.WriteString(text); err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestP10_ResizeIsSeenByTheOtherEnd(t *testing.T) {
 	s := open(t, Stdio{Terminal: true})
 	master, slave := terminalPair(t)
 	defer func() { _ = slave.Close() }()
-	s.started(master)
+	s.started(master, nil)
 	if err := s.resize(132, 43); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestP14_ATerminalWhoseReaderIsStuckIsClosedInTime(t *testing.T) {
 	defer func() { _ = r.Close() }()
 	master, slave := terminalPair(t)
 	defer func() { _ = slave.Close() }()
-	s.started(master)
+	s.started(master, nil)
 	_ = slave.SetWriteDeadline(time.Now())
 	go func() {
 		defer func() { _ = slave.Close() }()

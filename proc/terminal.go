@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,11 +21,24 @@ type terminal struct {
 	outDone chan struct{}
 	wg      sync.WaitGroup
 	ended   sync.Once
+
+	foreground signaler
+	// life ends with the copying.
+	life context.Context
+	stop context.CancelFunc
 }
 
-// startTerminal starts to copy. It owns its files; in and out may be nil.
-func startTerminal(master, in, out *os.File) *terminal {
-	t := &terminal{master: master, in: pollable(in), out: pollable(out), outDone: make(chan struct{})}
+// signaler delivers a signal to the foreground process group of a terminal.
+type signaler func(context.Context, unix.Signal) error
+
+// startTerminal starts to copy. It owns its files; in and out may be nil. foreground
+// delivers the signals that the kernel would send if the terminal were the controlling
+// one of a process on the host; it is nil if it is.
+func startTerminal(master, in, out *os.File, foreground signaler) *terminal {
+	t := &terminal{
+		master: master, in: pollable(in), out: pollable(out), outDone: make(chan struct{}), foreground: foreground,
+	}
+	t.life, t.stop = context.WithCancel(context.Background())
 	t.wg.Go(func() {
 		defer close(t.outDone)
 		if t.out == nil {
@@ -37,7 +51,7 @@ func startTerminal(master, in, out *os.File) *terminal {
 	if t.in != nil {
 		// Input ends when the client's end is closed by CloseIO, or when close
 		// sets the deadline. The terminal itself stays open then.
-		t.wg.Go(func() { _, _ = io.Copy(t.master, t.in) })
+		t.wg.Go(t.copyIn)
 	}
 	return t
 }
@@ -97,6 +111,68 @@ func (t *terminal) copyOut(w io.Writer) {
 	}
 }
 
+// copyIn copies what is typed, and sends the signals that keys stand for.
+func (t *terminal) copyIn() {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := t.in.Read(buf)
+		if n > 0 {
+			if _, werr := t.master.Write(buf[:n]); werr != nil {
+				return
+			}
+			for _, sig := range t.keys(buf[:n]) {
+				t.signal(sig)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// keys returns the signals that the terminal makes of what was typed: termios(3), ISIG.
+func (t *terminal) keys(typed []byte) (sigs []unix.Signal) {
+	if t.foreground == nil {
+		return nil
+	}
+	var mode *unix.Termios
+	raw, err := t.master.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	cerr := raw.Control(func(fd uintptr) { mode, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) })
+	if cerr != nil || err != nil || mode.Lflag&unix.ISIG == 0 {
+		return nil
+	}
+	for _, key := range typed {
+		switch key {
+		case 0: // stands for no key
+		case mode.Cc[unix.VINTR]:
+			sigs = append(sigs, unix.SIGINT)
+		case mode.Cc[unix.VQUIT]:
+			sigs = append(sigs, unix.SIGQUIT)
+		case mode.Cc[unix.VSUSP]:
+			sigs = append(sigs, unix.SIGTSTP)
+		}
+	}
+	return sigs
+}
+
+// signalTimeout bounds how long the sandbox may take for a terminal's signal.
+const signalTimeout = 5 * time.Second
+
+// signal delivers a signal of the terminal.
+func (t *terminal) signal(sig unix.Signal) {
+	if t.foreground == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.life, signalTimeout)
+	defer cancel()
+	if err := t.foreground(ctx, sig); err != nil {
+		log.L.WithError(err).Debugf("signal %s of a terminal", sig)
+	}
+}
+
 func (t *terminal) resize(width, height uint16) error {
 	raw, err := t.master.SyscallConn()
 	if err != nil {
@@ -106,7 +182,11 @@ func (t *terminal) resize(width, height uint16) error {
 	err = raw.Control(func(fd uintptr) {
 		rerr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: height, Col: width})
 	})
-	return errors.Join(err, rerr)
+	if err := errors.Join(err, rerr); err != nil {
+		return err
+	}
+	t.signal(unix.SIGWINCH)
+	return nil
 }
 
 // end stops the copying: input at once, output when all that was written is
@@ -114,6 +194,7 @@ func (t *terminal) resize(width, height uint16) error {
 func (t *terminal) end() {
 	// Once, because copyOut takes the deadline back to read what is left.
 	t.ended.Do(func() {
+		t.stop()
 		past := time.Unix(1, 0)
 		if t.in != nil {
 			_ = t.in.SetReadDeadline(past)

@@ -69,6 +69,10 @@ type ExecProcess interface {
 	PID() int
 	// Master is the terminal's master, now the caller's; nil without one.
 	Master() *os.File
+	// SignalForeground delivers what the terminal makes of a key or of a new
+	// size to the foreground process group. It does nothing where that happens
+	// anyway.
+	SignalForeground(ctx context.Context, sig unix.Signal) error
 	// Wait waits for the end of the process. It must be called, and once. Its
 	// only error is ctx's.
 	Wait(ctx context.Context) (Exit, error)

@@ -94,11 +94,12 @@ func nullFiles() (files, error) {
 // own; go-runc's start passes no files; its exec keeps a file in the system's
 // temporary folder as long as the process runs; and its events reads a pipe that
 // is closed when the command has ended. The arguments and the process's attributes
-// are those that go-runc gives.
-func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, args ...string) ([]byte, error) {
+// are those that go-runc gives. With terminal, the streams become the controlling
+// terminal of the command, so that it gets the terminal's signals and passes them on.
+func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, terminal bool, args ...string) ([]byte, error) {
 	global := []string{"--root", r.Root, "--log", r.Log, "--log-format", string(r.LogFormat)}
 	cmd := exec.CommandContext(ctx, r.Command, append(append(global, r.ExtraArgs...), args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: r.PdeathSignal}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: r.PdeathSignal, Setsid: terminal, Setctty: terminal}
 	var out bytes.Buffer
 	std.Set(cmd)
 	if std == (files{}) {

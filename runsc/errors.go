@@ -85,6 +85,10 @@ func commandError(verb, container, said string, err error) error {
 		"no control socket found",      // it is gone with the sandbox's root container
 	):
 		return fmt.Errorf("%w: %w", e, errdefs.ErrUnavailable)
+	case e.speaksOf("<flags> <subcommand>"):
+		// How to use it is all that it says to a command that it does not know.
+		e.Said = "this runsc has no such command"
+		return fmt.Errorf("%w: %w", e, errdefs.ErrNotImplemented)
 	case e.speaksOf("in state paused"):
 		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
 	default:

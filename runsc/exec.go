@@ -38,6 +38,8 @@ type Process struct {
 	// wait returns the exit as what has started the process knows it. It is called
 	// once.
 	wait func(context.Context) (Exit, error)
+	// foreground delivers a terminal's signal, or is nil where that happens anyway.
+	foreground func(context.Context, unix.Signal) error
 }
 
 // Exec starts a process in the running container. ctx bounds the start only. The
@@ -104,10 +106,18 @@ func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, arg
 		}
 		return nil, err
 	}
-	return &Process{PID: pid, c: c, s: s, wait: func(ctx context.Context) (Exit, error) {
-		status, err := wait(ctx)
-		return Exit{Status: status, At: time.Now()}, err
-	}}, nil
+	return &Process{
+		PID: pid, c: c, s: s,
+		wait: func(ctx context.Context) (Exit, error) {
+			status, err := wait(ctx)
+			return Exit{Status: status, At: time.Now()}, err
+		},
+		foreground: func(ctx context.Context, sig unix.Signal) error {
+			to := control.Target{Container: c.id, PID: pid, Foreground: true}
+			return c.directly(ctx, operation{verb: "kill", method: control.MethodSignal, only: true},
+				func(ctx context.Context, d *direct) error { return d.Signal(ctx, to, sig) }, nil)
+		},
+	}, nil
 }
 
 // give makes the streams the sandbox's own, as runsc does (configureStdios in
@@ -128,6 +138,17 @@ func (f files) give(uid, gid int) error {
 		}
 	}
 	return nil
+}
+
+// SignalForeground delivers a signal that the terminal of an exec makes of a key or of a
+// new size, to the foreground process group. The terminal is the controlling one of no
+// process on the host, so the kernel does not do it. With `runsc exec` it is that one's,
+// which passes such signals on; then this does nothing.
+func (p *Process) SignalForeground(ctx context.Context, sig unix.Signal) error {
+	if p.foreground == nil {
+		return nil
+	}
+	return p.foreground(ctx, sig)
 }
 
 // Wait waits until the process has ended and returns its exit. It is called once.

@@ -43,7 +43,7 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 	go func() {
 		defer kill()
 		ended <- c.do(life, "exec", func(r *runc.Runc) error {
-			_, err := c.raw(life, r, std, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
+			_, err := c.raw(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
 			return err
 		})
 	}()

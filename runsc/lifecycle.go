@@ -104,7 +104,7 @@ func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 			defer func() { _ = null[0].Close() }()
 			std = null
 		}
-		_, err := c.raw(ctx, r, std, "start", c.id)
+		_, err := c.raw(ctx, r, std, false, "start", c.id)
 		return err
 	})
 }

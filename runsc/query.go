@@ -3,10 +3,12 @@ package runsc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
@@ -110,7 +112,7 @@ func (c *Container) share(usage map[string]uint64) uint64 {
 
 func (c *Container) statsByCommand(ctx context.Context) (stats *runc.Stats, err error) {
 	err = c.do(ctx, "events", func(r *runc.Runc) error {
-		out, err := c.raw(ctx, r, files{}, "events", "--stats", c.id)
+		out, err := c.raw(ctx, r, files{}, false, "events", "--stats", c.id)
 		if err != nil {
 			return err
 		}
@@ -127,10 +129,18 @@ func (c *Container) statsByCommand(ctx context.Context) (stats *runc.Stats, err 
 	return stats, err
 }
 
-// Features returns the features of the runsc binary.
+// usageStatus is the exit status of a runsc that does not know the command.
+const usageStatus = 128
+
+// Features returns the features of the runsc binary. One that cannot tell them, as
+// those before 2023, is NotImplemented.
 func Features(ctx context.Context, binary string) (*features.Features, error) {
 	r := runc.Runc{Command: binary, PdeathSignal: unix.SIGKILL}
 	f, err := r.Features(ctx)
+	var code *runc.ExitError
+	if errors.As(err, &code) && code.Status == usageStatus {
+		return nil, fmt.Errorf("runsc features %s: %w: %w", binary, err, errdefs.ErrNotImplemented)
+	}
 	if err != nil {
 		return nil, commandError("features", binary, "", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -33,25 +34,37 @@ func info(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.Wr
 	}
 	ctx, cancel := context.WithTimeout(ctx, featuresTimeout)
 	defer cancel()
-	features, err := runscFeatures(ctx, opts.BinaryName)
+	features, err := featuresOf(ctx, opts.BinaryName)
 	if err != nil {
 		return err
-	}
-	value, err := json.Marshal(features)
-	if err != nil {
-		return fmt.Errorf("encode features: %w", err)
 	}
 	b, err := proto.Marshal(&types.RuntimeInfo{
 		Name:     runtimeName,
 		Version:  &types.RuntimeVersion{Version: Version, Revision: Revision},
 		Options:  p.Options,
-		Features: &anypb.Any{TypeUrl: featuresURL, Value: value},
+		Features: features,
 	})
 	if err != nil {
 		return fmt.Errorf("encode info: %w", err)
 	}
 	_, err = stdout.Write(b)
 	return err
+}
+
+// featuresOf returns the features of a runsc, or nil if it is too old to tell them.
+func featuresOf(ctx context.Context, binary string) (*anypb.Any, error) {
+	features, err := runscFeatures(ctx, binary)
+	if errdefs.IsNotImplemented(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := json.Marshal(features)
+	if err != nil {
+		return nil, fmt.Errorf("encode features: %w", err)
+	}
+	return &anypb.Any{TypeUrl: featuresURL, Value: value}, nil
 }
 
 // optionsAny returns the runtime options that were handed over, or nil.

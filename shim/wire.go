@@ -8,6 +8,7 @@ import (
 	runc "github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/runsc"
@@ -116,6 +117,10 @@ type execProcess struct{ p *runsc.Process }
 
 func (e execProcess) PID() int         { return e.p.PID }
 func (e execProcess) Master() *os.File { return e.p.Master }
+
+func (e execProcess) SignalForeground(ctx context.Context, sig unix.Signal) error {
+	return e.p.SignalForeground(ctx, sig)
+}
 
 func (e execProcess) Wait(ctx context.Context) (proc.Exit, error) {
 	return asExit(e.p.Wait(ctx))

@@ -191,12 +191,15 @@ type Target struct {
 	PID int
 	// All means every process of the container.
 	All bool
+	// Foreground means the foreground process group of PID's terminal.
+	Foreground bool
 }
 
 // How a signal is delivered (boot.SignalDeliveryMode).
 const (
-	deliverToProcess = 0
-	deliverToAll     = 1
+	deliverToProcess    = 0
+	deliverToAll        = 1
+	deliverToForeground = 2
 )
 
 // Signal sends a signal.
@@ -208,8 +211,11 @@ func (s *Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error 
 		PID   int32
 		Mode  int
 	}{to.Container, int32(sig), int32(to.PID), deliverToProcess}
-	if to.All {
+	switch {
+	case to.All:
 		arg.Mode = deliverToAll
+	case to.Foreground:
+		arg.Mode = deliverToForeground
 	}
 	return s.call(ctx, MethodSignal, arg, nil)
 }
