@@ -103,6 +103,7 @@ func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, arg
 			// In the words of the command.
 			failed.Err = fmt.Errorf("executing processes for container: executing command %q in sandbox: %w",
 				strings.Join(args.Argv, " "), failed.Err)
+			std.complain(failed.Err)
 		}
 		return nil, err
 	}
@@ -118,6 +119,21 @@ func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, arg
 				func(ctx context.Context, d *direct) error { return d.Signal(ctx, to, sig) }, nil)
 		},
 	}, nil
+}
+
+// complain writes to the process's stderr why it was not started, as the command does. A
+// stream that takes nothing at the moment is left alone.
+func (f files) complain(why error) {
+	const most = 4096 // PIPE_BUF: what a pipe that can be written to takes at once
+	text := why.Error()
+	if raw, err := f[2].SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			to := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			if n, err := unix.Poll(to, 0); n == 1 && err == nil && to[0].Revents == unix.POLLOUT {
+				_, _ = unix.Write(int(fd), []byte(text[:min(len(text), most-1)]+"\n"))
+			}
+		})
+	}
 }
 
 // give makes the streams the sandbox's own, as runsc does (configureStdios in
