@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"containerd-shim-runsc/utils/oci"
@@ -119,8 +120,14 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 // succeeds when there is nothing left to do.
 func (c *Container) Delete(ctx context.Context) error {
 	if err := c.forceDelete(ctx); err != nil {
-		if !errdefs.IsNotFound(err) {
+		ended := c.root && c.sandbox() != nil && !c.sandbox().running()
+		if !errdefs.IsNotFound(err) && !ended {
 			return err
+		}
+		if !errdefs.IsNotFound(err) {
+			// Older ones panic on a sandbox that was killed while it was paused.
+			// What is left of it are files.
+			log.G(ctx).WithError(err).Warnf("runsc cannot delete %s, which has ended; cleaning up without it", c.name)
 		}
 		// Whatever runsc does not know of has no right to be there.
 		if err := killByBundle(ctx, c.bundle); err != nil {

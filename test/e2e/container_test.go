@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,8 +28,22 @@ func idOf(t *testing.T, suffix ...string) string {
 func options(more string) *runtimeoptions.Options {
 	return &runtimeoptions.Options{
 		TypeUrl:    "io.containerd.runsc.v1.options",
-		ConfigBody: []byte("root = '" + strings.TrimSuffix(suite.runscRoot(), "/"+suite.ns) + "'\n" + more),
+		ConfigBody: []byte(shimConfig(strings.TrimSuffix(suite.runscRoot(), "/"+suite.ns), more)),
 	}
+}
+
+// oldRunsc tells that the suite runs with Debian's runsc of 2022, which has no update,
+// no features and no control socket to reach.
+func oldRunsc() bool { return os.Getenv("SHIM_TEST_RUNSC") == "debian" }
+
+// shimConfig is the shim's configuration with a root and more lines of TOML. The suite
+// runs with each way to drive a sandbox: SHIM_TEST_CONTROL.
+func shimConfig(root, more string) string {
+	config := fmt.Sprintf("root = '%s'\n", root)
+	if control := os.Getenv("SHIM_TEST_CONTROL"); control != "" && !strings.Contains(more, "control") {
+		config += fmt.Sprintf("control = '%s'\n", control)
+	}
+	return config + more
 }
 
 // create makes a container that is removed at the end of the test.

@@ -99,10 +99,9 @@ disabled_plugins = [
 [plugins.'io.containerd.shim.v1.manager']
   socket_dir = '%[3]s'
 `, d.dir, d.address(), d.shimSockets())
-	shim := fmt.Sprintf("root = '%s'\n", filepath.Dir(d.runscRoot()))
 	return errors.Join(
 		os.WriteFile(d.daemonConfig(), []byte(config), 0o600),
-		os.WriteFile(d.shimConfig(), []byte(shim), 0o600),
+		os.WriteFile(d.shimConfig(), []byte(shimConfig(filepath.Dir(d.runscRoot()), "")), 0o600),
 	)
 }
 

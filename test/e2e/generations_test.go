@@ -80,7 +80,7 @@ func newGeneration(t *testing.T, bin, options string) *generation {
 	check(t, err)
 	g := &generation{t: t, bin: bin, dir: dir, ns: filepath.Base(dir), runtimeConfig: filepath.Join(dir, "runsc.toml")}
 	t.Cleanup(g.finish)
-	check(t, os.WriteFile(g.runtimeConfig, []byte("root = '"+dir+"/r'\n"+options), 0o600))
+	check(t, os.WriteFile(g.runtimeConfig, []byte(shimConfig(dir+"/r", options)), 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(fmt.Sprintf(`version = 2
 root = '%[1]s/root'
 state = '%[1]s/state'

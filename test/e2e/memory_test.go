@@ -9,6 +9,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -46,12 +47,22 @@ func TestOOM(t *testing.T) {
 // TestUpdate: new limits reach the sandbox's cgroup.
 func TestUpdate(t *testing.T) {
 	t.Parallel()
-	update := func(t *testing.T, k *task, mib int64) {
+	change := func(t *testing.T, k *task, mib int64) error {
 		t.Helper()
 		limit := mib << 20
-		check(t, k.Update(bounded(t), containerd.WithResources(&specs.LinuxResources{
+		return k.Update(bounded(t), containerd.WithResources(&specs.LinuxResources{
 			Memory: &specs.LinuxMemory{Limit: &limit},
-		})))
+		}))
+	}
+	if oldRunsc() {
+		if err := change(t, run(t, idOf(t), forever()), 512); !errdefs.IsNotImplemented(err) {
+			t.Errorf("update: %v, want NotImplemented", err)
+		}
+		return
+	}
+	update := func(t *testing.T, k *task, mib int64) {
+		t.Helper()
+		check(t, change(t, k, mib))
 	}
 	t.Run("container", func(t *testing.T) {
 		k := run(t, idOf(t), withMemory(300), forever())
