@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"containerd-shim-runsc/utils/jsonfile"
+	"containerd-shim-runsc/utils/journal"
 )
 
 // Record is what is kept of a process in its bundle, so that its end can be told
@@ -26,10 +26,11 @@ type Record struct {
 }
 
 const (
-	initRecord   = "init.json"
+	initRecord   = "init.jsonl"
 	recordPrefix = "exec-"
 
-	// maxRecord bounds a record, in bytes.
+	// maxRecord bounds the file of a record, in bytes. A process changes a handful
+	// of times.
 	maxRecord = 64 << 10
 )
 
@@ -43,12 +44,12 @@ func newRecorder(bundle, container, execID string) recorder {
 	name := initRecord
 	if execID != "" {
 		// Exec ids hold no path separator; Container.Exec sees to it.
-		name = recordPrefix + execID + ".json"
+		name = recordPrefix + execID + ".jsonl"
 	}
 	return recorder{container: container, path: filepath.Join(bundle, name)}
 }
 
-func (r recorder) save(rec Record) error { return jsonfile.Write(r.path, rec) }
+func (r recorder) save(rec Record) error { return journal.Append(r.path, rec) }
 
 func (r recorder) remove() {
 	// What stays is removed with the bundle.
@@ -59,7 +60,7 @@ func (r recorder) remove() {
 // cannot be read as a record is InvalidArgument.
 func LoadRecord(bundle string) (Record, error) {
 	var rec Record
-	if err := jsonfile.Read(filepath.Join(bundle, initRecord), maxRecord, &rec); err != nil {
+	if err := journal.Last(filepath.Join(bundle, initRecord), maxRecord, &rec); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
 	return rec, nil

@@ -16,6 +16,9 @@ import (
 // before the sandbox process itself is killed.
 const killTimeout = 5 * time.Second
 
+// deathTimeout is how long a sandbox may take to end after it took one.
+const deathTimeout = 10 * time.Second
+
 // Kill signals a process, or with all every process of the container.
 func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, all bool) error {
 	if execID != "" {
@@ -122,6 +125,7 @@ func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deli
 	defer cancel()
 	err := deliver(bound)
 	if err == nil {
+		c.seeToDeath()
 		return nil
 	}
 	if errdefs.IsNotFound(err) {
@@ -135,4 +139,16 @@ func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deli
 	}
 	log.G(ctx).WithError(err).Warnf("the sandbox of %s does not take SIGKILL; killing the sandbox", c.id)
 	return c.rt.KillSandbox()
+}
+
+// seeToDeath kills the sandbox later if it took a SIGKILL for its root's init and goes on,
+// as one does that somebody else has frozen.
+func (c *Container) seeToDeath() {
+	t := time.AfterFunc(deathTimeout, func() {
+		log.L.Warnf("the sandbox of %s is still there %s after SIGKILL; killing it", c.id, deathTimeout)
+		if err := c.rt.KillSandbox(); err != nil {
+			log.L.WithError(err).Errorf("kill the sandbox of %s", c.id)
+		}
+	})
+	context.AfterFunc(c.rt.SandboxLife(), func() { t.Stop() })
 }

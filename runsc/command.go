@@ -13,23 +13,31 @@ import (
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 )
+
+// newLog makes a file in memory for the log of a command. It takes no space on a disk
+// that may be full, and is gone when the last who has it open is.
+func newLog() (*os.File, error) {
+	fd, err := unix.MemfdCreate("runsc-log", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "runsc-log"), nil
+}
 
 // do runs one command. run gets a go-runc client that writes its log to a file
 // of this command alone, so that an error found there is this command's. What
 // run returns becomes an error that names the verb and the container and says
 // what runsc said, or that ctx ended the command.
 func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) error) error {
-	f, err := os.CreateTemp(c.bundle, ".runsc-"+verb+"-*.log")
+	f, err := newLog()
 	if err != nil {
-		return fmt.Errorf("runsc %s %s: make log file: %w", verb, c.name, err)
+		return fmt.Errorf("runsc %s %s: make log: %w", verb, c.name, err)
 	}
-	defer func() {
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-	}()
+	defer func() { _ = f.Close() }()
 	r := c.runc
-	r.Log = f.Name()
+	r.Log = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	start := time.Now()
 	err = run(&r)
 	took := time.Since(start).Round(time.Millisecond)

@@ -106,3 +106,9 @@ func (e *Error) speaksOf(words ...string) bool {
 	}
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
 }
+
+// panicked reports whether runsc itself has crashed.
+func panicked(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.speaksOf("panic: ")
+}

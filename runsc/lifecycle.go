@@ -120,14 +120,12 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 // succeeds when there is nothing left to do.
 func (c *Container) Delete(ctx context.Context) error {
 	if err := c.forceDelete(ctx); err != nil {
-		ended := c.root && c.sandbox() != nil && !c.sandbox().running()
-		if !errdefs.IsNotFound(err) && !ended {
+		if !errdefs.IsNotFound(err) && !panicked(err) {
 			return err
 		}
-		if !errdefs.IsNotFound(err) {
-			// Older ones panic on a sandbox that was killed while it was paused.
-			// What is left of it are files.
-			log.G(ctx).WithError(err).Warnf("runsc cannot delete %s, which has ended; cleaning up without it", c.name)
+		if panicked(err) {
+			// Older ones do on a sandbox that was killed while it was paused.
+			log.G(ctx).WithError(err).Warnf("cleaning up after %s without runsc", c.name)
 		}
 		// Whatever runsc does not know of has no right to be there.
 		if err := killByBundle(ctx, c.bundle); err != nil {

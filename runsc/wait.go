@@ -161,18 +161,15 @@ func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int) (Exit, er
 	if !errors.As(err, &failed) {
 		return Exit{Status: status, At: time.Now()}, err
 	}
-	switch failed.Outcome {
-	case control.Refused:
+	if failed.Outcome == control.Refused {
 		return Exit{}, commandError("wait", c.name, failed.Err.Error(), err)
-	case control.Lost:
-		return Exit{}, err // a connection that breaks is no exit
-	default:
-		if !s.running() || ctx.Err() != nil {
-			return Exit{}, err
-		}
-		s.direct.standIn(ctx, failed)
-		return c.waitByCommand(ctx, pid)
 	}
+	// A connection that breaks is no exit, unless the sandbox ends with it.
+	if s.endsWithin(ctx, grace) || ctx.Err() != nil {
+		return Exit{}, err
+	}
+	s.direct.standIn(ctx, failed)
+	return c.waitByCommand(ctx, pid)
 }
 
 // waitByCommand runs `runsc wait`.

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/shim/options"
-	"containerd-shim-runsc/utils/jsonfile"
+	"containerd-shim-runsc/utils/journal"
 	"containerd-shim-runsc/utils/oci"
 )
 
@@ -96,7 +96,7 @@ func TestR2_DeleteTellsTheRecordedExit(t *testing.T) {
 			bundle := t.TempDir()
 			fakeRunsc(t, bundle, tt.runsc)
 			if tt.record != nil {
-				if err := jsonfile.Write(filepath.Join(bundle, "init.json"), tt.record); err != nil {
+				if err := journal.Append(filepath.Join(bundle, "init.jsonl"), tt.record); err != nil {
 					t.Fatal(err)
 				}
 			}

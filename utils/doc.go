@@ -1,7 +1,9 @@
 // Package utils holds the leaves of the project: packages that know nothing of
 // tasks, containerd or runsc and import no other package of the project.
 //
-//   - jsonfile keeps values in files;
+//   - atomicfile replaces files, jsonfile keeps values in such, and journal the history
+//     of values that change often;
+//   - cgroup finds and joins cgroups;
 //   - oci reads and writes a bundle's spec and interprets its annotations;
 //   - reaper collects the exits of child processes.
 package utils

@@ -73,6 +73,7 @@ func TestOutcomes(t *testing.T) {
 		`{"success":true,"result":"x"}`:  Unreadable,
 		`{"success":true,"result":-1}`:   Unreadable,
 		`{"success":true,"result":127}`:  Unreadable, // stopped, not ended: see wait(2)
+		`{"success":false}`:              Unreadable,
 		`{"success":false,"err":"unknown method"}`:                              Unknown,
 		`{"success":false,"err":"json: cannot unmarshal string into Go value"}`: Unknown,
 		`{"success":false,"err":"container \"c\" not found"}`:                   Refused,

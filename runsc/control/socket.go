@@ -140,6 +140,8 @@ func receive(r io.Reader, result any) (Outcome, error) {
 		return Unreadable, errors.New("more follows it")
 	case a.Success == nil:
 		return Unreadable, errors.New("it does not tell success from failure")
+	case !*a.Success && a.Err == "":
+		return Unreadable, errors.New("it gives no reason for the failure")
 	case !*a.Success && notTaken(a.Err):
 		return Unknown, errors.New(clip(a.Err))
 	case !*a.Success:

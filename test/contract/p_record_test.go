@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,19 +11,16 @@ import (
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/test/fakerunsc/script"
 	"containerd-shim-runsc/test/harness"
+	"containerd-shim-runsc/utils/journal"
 )
 
 // record reads a process's record as it is on disk now.
 func record(k *harness.Task, exec string) (rec proc.Record, err error) {
-	name := "init.json"
+	name := "init.jsonl"
 	if exec != "" {
-		name = "exec-" + exec + ".json"
+		name = "exec-" + exec + ".jsonl"
 	}
-	b, err := os.ReadFile(filepath.Join(k.Bundle, name))
-	if err != nil {
-		return rec, err
-	}
-	return rec, json.Unmarshal(b, &rec)
+	return rec, journal.Last(filepath.Join(k.Bundle, name), 1<<20, &rec)
 }
 
 // recorded is record for one that must be there.

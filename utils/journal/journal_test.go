@@ -1,0 +1,79 @@
+package journal
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+type value struct{ A int }
+
+func TestTheLastCounts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	var v value
+	if err := Last(path, 100, &v); !errdefs.IsNotFound(err) {
+		t.Errorf("no file: %v", err)
+	}
+	for i := range 3 {
+		if err := Append(path, value{i}); err != nil {
+			t.Fatal(err)
+		}
+		if err := Last(path, 100, &v); err != nil || v.A != i {
+			t.Errorf("%+v, %v, want %d", v, err, i)
+		}
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode() != 0o600 {
+		t.Errorf("%v, %v", fi, err)
+	}
+	if err := Last(path, 8, &v); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("too long: %v", err)
+	}
+	if err := Append(filepath.Join(path, "under"), v); err == nil {
+		t.Error("no error where nothing can be written")
+	}
+}
+
+func TestWhatIsCutShortDoesNotCount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	for text, want := range map[string]int{
+		"\n{\"A\":1}\n\n{\"A\":2":          1,
+		"\n{\"A\":1}\n\n{\"A\":2}":         1, // a number can be cut short and look whole
+		"\n{\"A\":1}\n\n{\"A\":\n":         1,
+		"\n{\"A\":1}\n\n{\"A\n{\"A\":3}\n": 3,
+		"\n{\"A\":1}\n\n{\"A\":\"x\"}\n":   1,
+		"{\"A\":5}\n":                      5,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var v value
+		if err := Last(path, 1000, &v); err != nil || v.A != want {
+			t.Errorf("%q: %+v, %v, want %d", text, v, err, want)
+		}
+	}
+	for _, text := range []string{"", "\n", "{", "{\"A\":1}", "garbage\n", "[]\n\x00\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var v value
+		if err := Last(path, 1000, &v); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %+v, %v", text, v, err)
+		}
+	}
+}
+
+func FuzzLast(f *testing.F) {
+	f.Add([]byte("\n{\"A\":1}\n\n{\"A\":2"))
+	path := filepath.Join(f.TempDir(), "j")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var v value
+		if err := Last(path, 1<<20, &v); err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %v", b, err)
+		}
+	})
+}
