@@ -196,6 +196,24 @@ func TestExec(t *testing.T) {
 	_ = r.Close()
 }
 
+// TestExecInDoubt: a sandbox that acts and goes before it answers may have acted.
+func TestExecInDoubt(t *testing.T) {
+	s := serve(t, filepath.Join(t.TempDir(), "s"), func(c *net.UnixConn) {
+		_, _, _, _, _ = c.ReadMsgUnix(make([]byte, 4096), make([]byte, 128))
+	})
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	for range 100 {
+		_, _, err := s.Exec(t.Context(), Process{}, [3]*os.File{null, null, null})
+		if outcome(t, err) != Lost {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestProcessesOfNone(t *testing.T) {
 	pids, err := answering(t, `{"success":true,"err":"","result":null}`).Processes(t.Context(), "c")
 	if err != nil || len(pids) != 0 {

@@ -172,6 +172,10 @@ func (c *conn) send(data []byte, files []*os.File) error {
 			return err
 		}
 	}
+	if n == len(data) {
+		// To write nothing would fail if the sandbox has acted and gone already.
+		return nil
+	}
 	_, err := c.Write(data[n:])
 	return err
 }

@@ -57,12 +57,16 @@ func NewEnv(t testing.TB, rt Runtime) *Env {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// An older runsc enters it as another user.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	e := &Env{
 		t: t, Runtime: rt, Dir: dir, Namespace: "ns", shims: map[string]*Shim{},
 		log: &Stream{name: "the shim's log"},
 	}
 	for _, sub := range []string{e.tmp(), e.ioDir(), e.images(), e.path("fake")} {
-		if err := os.Mkdir(sub, 0o711); err != nil {
+		if err := os.Mkdir(sub, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
