@@ -6,18 +6,18 @@ import "fmt"
 type Outcome int
 
 const (
-	// Unreached: there was no connection, or it broke before the call was
-	// complete. Nothing has happened.
+	// Unreached says that there was no connection, or that it broke before the
+	// call was complete. Nothing has happened.
 	Unreached Outcome = iota
-	// Unknown: the sandbox does not know the method, or not this argument.
-	// Nothing has happened.
+	// Unknown says that the sandbox does not know the method, or not this
+	// argument. Nothing has happened.
 	Unknown
-	// Refused: the sandbox says why it did not do it.
+	// Refused says that the sandbox did not do it, and why.
 	Refused
-	// Lost: no answer came, before the connection or the caller's context ended.
-	// It may have happened.
+	// Lost says that no answer came before the connection or the caller's context
+	// ended. It may have happened.
 	Lost
-	// Unreadable: the answer is none. It may have happened.
+	// Unreadable says that what came is no answer. It may have happened.
 	Unreadable
 )
 

@@ -67,16 +67,7 @@ func dial(ctx context.Context, path string) (*conn, error) {
 	return &conn{UnixConn: c.(*net.UnixConn)}, nil
 }
 
-// call makes one call and reads its result into result, if that is not nil. A call that
-// fails is an *Error.
-func (c *conn) call(ctx context.Context, method string, arg, result any, files ...*os.File) error {
-	if err := c.request(ctx, method, arg, files...); err != nil {
-		return err
-	}
-	return c.answer(ctx, method, result)
-}
-
-// request is the first half of a call. If it fails, nothing has happened, as the sandbox
+// request is the first half of a call. A call that fails is an *Error. If this half fails, nothing has happened, as the sandbox
 // acts on complete calls only.
 func (c *conn) request(ctx context.Context, method string, arg any, files ...*os.File) error {
 	c.busy = true
@@ -92,7 +83,7 @@ func (c *conn) request(ctx context.Context, method string, arg any, files ...*os
 	return nil
 }
 
-// answer is the second half.
+// answer is the second half; it reads the result into result, if that is not nil.
 func (c *conn) answer(ctx context.Context, method string, result any) error {
 	release := c.bind(ctx)
 	outcome, err := receive(c, result)
