@@ -67,8 +67,8 @@ func dial(ctx context.Context, path string) (*conn, error) {
 	return &conn{UnixConn: c.(*net.UnixConn)}, nil
 }
 
-// request is the first half of a call. A call that fails is an *Error. If this half fails, nothing has happened, as the sandbox
-// acts on complete calls only.
+// request is the first half of a call. A call that fails is an *Error. If this half
+// fails, nothing has happened, as the sandbox acts on complete calls only.
 func (c *conn) request(ctx context.Context, method string, arg any, files ...*os.File) error {
 	c.busy = true
 	data, err := json.Marshal(request{Method: method, Arg: arg})
@@ -87,8 +87,8 @@ func (c *conn) request(ctx context.Context, method string, arg any, files ...*os
 func (c *conn) answer(ctx context.Context, method string, result any) error {
 	release := c.bind(ctx)
 	outcome, err := receive(c, result)
-	bound := release()
-	c.busy = !bound || err != nil && outcome != Refused && outcome != Unknown
+	released := release()
+	c.busy = !released || err != nil && outcome != Refused && outcome != Unknown
 	if err != nil {
 		return failed(ctx, method, outcome, err)
 	}
