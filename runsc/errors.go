@@ -74,7 +74,8 @@ func commandError(verb, container, said string, err error) error {
 		}
 		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
 	case e.speaksOf(
-		"does not exist",         // no state file, or no such container in the sandbox
+		"does not exist",         // no state file
+		`" not found`,            // no such container in the sandbox
 		"sandbox is not running", // the sandbox process is gone
 		"no such process",        // the process is gone
 	):

@@ -44,6 +44,7 @@ func TestErrorsSayWhatRunscSaid(t *testing.T) {
 	for said, want := range map[string]func(error) bool{
 		"loading container: file does not exist":     errdefs.IsNotFound,
 		"failed to signal pid 7: no such process":    errdefs.IsNotFound,
+		`container "web+" not found`:                 errdefs.IsNotFound,
 		"starting container: something unheard of":   func(err error) bool { return !errdefs.IsNotFound(err) },
 		"creating container: cannot create gofer: x": func(err error) bool { return !errdefs.IsNotFound(err) },
 		"connecting to control server: refused":      errdefs.IsUnavailable,

@@ -50,9 +50,10 @@ const prompt = 3 * time.Second
 
 // The kinds of errors that the rules name.
 var (
-	notFound      = kind{"NotFound", errdefs.IsNotFound}
-	precondition  = kind{"FailedPrecondition", errdefs.IsFailedPrecondition}
-	alreadyExists = kind{"AlreadyExists", errdefs.IsAlreadyExists}
+	notFound       = kind{"NotFound", errdefs.IsNotFound}
+	precondition   = kind{"FailedPrecondition", errdefs.IsFailedPrecondition}
+	alreadyExists  = kind{"AlreadyExists", errdefs.IsAlreadyExists}
+	notImplemented = kind{"NotImplemented", errdefs.IsNotImplemented}
 )
 
 type kind struct {

@@ -86,7 +86,7 @@ func TestP16_LostWait(t *testing.T) {
 		"twice":         {Verb: "wait", Args: "wait c1", Do: script.Die},
 	} {
 		t.Run(name, func(t *testing.T) {
-			scripted(t, func(t *testing.T, e *harness.Env) {
+			commands(t, func(t *testing.T, e *harness.Env) {
 				pod(e, "pod")
 				e.Script.Set(fault)
 				k := e.Running(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("read x; exit 19")})
@@ -111,7 +111,7 @@ func TestP16_LostExec(t *testing.T) {
 		"failed": {Verb: "exec", Nth: 1, At: script.Started, Do: script.Fail, Message: "waiting on pid 2: EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			scripted(t, func(t *testing.T, e *harness.Env) {
+			commands(t, func(t *testing.T, e *harness.Env) {
 				k := e.Running(harness.Container{ID: "web"})
 				e.Script.Set(fault)
 				p := k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("read x; exit 23")})

@@ -92,11 +92,11 @@ func TestP6_ContainerThatCannotStart(t *testing.T) {
 }
 
 func TestP6_MessageIsOfThisCommand(t *testing.T) {
-	scripted(t, func(t *testing.T, e *harness.Env) {
+	eachWay(t, func(t *testing.T, e *harness.Env, w way) {
 		k := e.Running(harness.Container{ID: "web"})
 		e.Script.Set(
-			script.Fault{Verb: "exec", Nth: 1, Do: script.Fail, Message: "the first reason"},
-			script.Fault{Verb: "exec", Nth: 2, Do: script.Fail, Message: "the second reason"},
+			script.Fault{Verb: w.verb("exec"), Nth: 1, Do: script.Fail, Message: "the first reason"},
+			script.Fault{Verb: w.verb("exec"), Nth: 2, Do: script.Fail, Message: "the second reason"},
 		)
 		for i, want := range []string{"the first reason", "the second reason"} {
 			p := k.Exec(harness.ExecOptions{ID: string(rune('a' + i))})
@@ -118,7 +118,7 @@ func TestP6_ExecCommandThatSaysNothing(t *testing.T) {
 		"is killed":    {Verb: "exec", Do: script.Die},
 	} {
 		t.Run(name, func(t *testing.T) {
-			scripted(t, func(t *testing.T, e *harness.Env) {
+			commands(t, func(t *testing.T, e *harness.Env) {
 				k := e.Running(harness.Container{ID: "web"})
 				e.Script.Set(fault)
 				p := k.Exec(harness.ExecOptions{ID: "e1"})
@@ -207,17 +207,20 @@ func TestP8_KillOnlyThatProcess(t *testing.T) {
 }
 
 func TestP8_KillOfWhatIsGone(t *testing.T) {
-	scripted(t, func(t *testing.T, e *harness.Env) {
+	eachWay(t, func(t *testing.T, e *harness.Env, w way) {
 		tasks := pod(e, "pod")
-		// The shim does not learn of the ends: the commands that tell hang.
+		// The shim does not learn of the ends: what tells hangs.
 		gate := e.Script.Gate()
-		e.Script.Set(
-			script.Fault{Verb: "wait", Container: "c1", Do: script.Hang, Until: gate.Path},
-			script.Fault{Verb: "exec", At: script.After, Do: script.Hang, Until: gate.Path},
-		)
-		c := e.Running(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("exit 3")})
+		exec := script.Fault{Verb: "exec", At: script.After, Do: script.Hang, Until: gate.Path}
+		if w == bySocket {
+			exec = script.Fault{Verb: script.Sock("WaitPID"), Do: script.Hang, Until: gate.Path}
+		}
+		e.Script.Set(script.Fault{Verb: w.verb("wait"), Container: "c1", Do: script.Hang, Until: gate.Path}, exec)
+		c := e.Running(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("trap '' USR1; echo up; exit 3")})
+		c.IO.Out.Until(t, "up")
 		notFound.want(t, "kill of an init that is gone", eventually(t, func() error { return c.Kill(unix.SIGUSR1, false) }))
-		p := tasks[0].ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 4")})
+		p := tasks[0].ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("trap '' USR1; echo up; exit 4")})
+		p.IO.Out.Until(t, "up")
 		notFound.want(t, "kill of an exec that is gone", eventually(t, func() error { return p.Kill(unix.SIGUSR1, false) }))
 		gate.Open()
 		c.WaitFor(3)

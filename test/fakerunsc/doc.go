@@ -9,11 +9,17 @@
 // happens when somebody kills the sandbox is what happens with runsc: every
 // process in it is gone. There is no isolation beyond that.
 //
+// A sandbox has a control socket, named in the state files, that speaks gVisor's
+// protocol (pkg/urpc) and answers those of its methods that the shim may call. The
+// commands reach the sandbox by a socket of their own, so that a script can break the
+// one and leave the other. Behind both is the same code.
+//
 // The files:
 //
 //   - main.go: the command line;
 //   - lifecycle.go, exec.go, query.go: the verbs;
 //   - state.go: the files under --root;
-//   - protocol.go: how a command talks to a sandbox;
-//   - sandbox.go, process.go: the sandbox.
+//   - protocol.go: how one talks to a sandbox;
+//   - control.go: the control socket;
+//   - sandbox.go, members.go, process.go: the sandbox.
 package main

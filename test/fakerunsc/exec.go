@@ -44,7 +44,7 @@ func (c *command) exec() (int, error) {
 	if err := k.ask(request{Op: opWait, PID: pid}, &rep); err != nil {
 		return 0, fmt.Errorf("waiting on pid %d: %w", pid, err)
 	}
-	return rep.Status, nil
+	return exitCode(rep.Status), nil
 }
 
 // writePID writes a pid to the file that the flag names, if it is given. As runsc

@@ -40,10 +40,10 @@ func (c *command) create() (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("creating container: setting up console with socket %q: %w", path, err)
 		}
-		k.Console, std = true, []*os.File{slave, slave, slave}
+		k.Console, std = path, []*os.File{slave, slave, slave}
 	}
 	if k.isRoot() {
-		err = k.startSandbox(std)
+		err = c.startSandbox(k, std)
 	} else {
 		err = k.join(std)
 	}
@@ -69,6 +69,9 @@ func (c *command) newContainer() (*container, error) {
 		return nil, fmt.Errorf("reading spec: %w", err)
 	}
 	k := &container{ID: c.id(), Bundle: bundle, Spec: &specs.Spec{}, root: c.root}
+	if f := c.fault(script.State); f != nil {
+		k.InPlace = &f.Output
+	}
 	if err := json.Unmarshal(b, k.Spec); err != nil {
 		return nil, fmt.Errorf("reading spec: %w", err)
 	}
@@ -78,23 +81,36 @@ func (c *command) newContainer() (*container, error) {
 
 // startSandbox starts a sandbox process. It belongs to whoever adopts it when this
 // command has ended.
-func (k *container) startSandbox(std []*os.File) error {
+func (c *command) startSandbox(k *container, std []*os.File) error {
 	ready, signal, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ready.Close() }()
-	cmd := exec.Command("/proc/self/exe", "--root="+k.root, "--id="+k.ID, "boot", "--bundle="+k.Bundle)
+	defer func() { _ = signal.Close() }()
+	cmd := exec.Command("/proc/self/exe", "--root="+k.root, "--id="+k.ID, "boot", "--bundle="+k.Bundle, "--script="+c.dir)
 	cmd.Args[0] = sandboxName
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = std[0], std[1], std[2]
 	cmd.ExtraFiles = []*os.File{signal}
+	if c.fault(script.NoSocket) == nil {
+		// As with runsc, the socket is there before the sandbox is.
+		k.Sandbox.ControlSocketPath = socketPath(k.root, k.ID)
+		socket, err := listenControl(k.root, k.ID)
+		if err != nil {
+			return fmt.Errorf("cannot create sandbox: creating control server socket: %w", err)
+		}
+		defer func() { _ = socket.Close() }()
+		if c.fault(script.Deaf) == nil {
+			cmd.ExtraFiles = append(cmd.ExtraFiles, socket)
+			cmd.Args = append(cmd.Args, fmt.Sprintf("--%s=%d", controlFlag, controlFD))
+		}
+	}
 	// As the first process of a pid namespace it takes all others with it.
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID}
-	err = cmd.Start()
-	_ = signal.Close()
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot create sandbox: %w", err)
 	}
+	_ = signal.Close() // so that the sandbox's is the last
 	k.Sandbox.PID = cmd.Process.Pid
 	if n, err := ready.Read(make([]byte, 1)); n != 1 {
 		return fmt.Errorf("cannot create sandbox: cannot read client sync file: waiting for sandbox to start: %w", err)
@@ -108,8 +124,8 @@ func (k *container) join(std []*os.File) error {
 	if err != nil {
 		return fmt.Errorf("cannot load sandbox: %w", notExist(err))
 	}
-	k.Sandbox.PID = root.Sandbox.PID
-	if !k.Console {
+	k.Sandbox = root.Sandbox
+	if k.Console == "" {
 		std = nil // they come with start
 	}
 	if err := k.ask(request{Op: opCreate, Spec: k.Spec, Bundle: k.Bundle}, &reply{}, std...); err != nil {
@@ -153,7 +169,7 @@ func (c *command) start() (int, error) {
 	}
 	defer unlock()
 	var std []*os.File
-	if !k.isRoot() && !k.Console {
+	if !k.isRoot() && k.Console == "" {
 		std = []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	}
 	if err := k.ask(request{Op: opStart}, &reply{}, std...); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,9 +165,9 @@ func (c *command) at(step script.Step) {
 			if err := script.Hanging(c.dir, c.call); err != nil {
 				c.fatal(err)
 			}
-			for f.Until == "" || !exists(f.Until) {
-				time.Sleep(pollPause)
-			}
+			await(f.Until)
+		case script.NoSocket, script.Deaf, script.State:
+			// What create makes is different.
 		default:
 			c.fatal(fmt.Errorf("script: unknown action %q", f.Do))
 		}
@@ -175,6 +176,22 @@ func (c *command) at(step script.Step) {
 
 // pollPause is how often the fake looks at what it cannot be told about.
 const pollPause = 2 * time.Millisecond
+
+// await waits until a file exists, or with "" for ever.
+func await(path string) {
+	for path == "" || !exists(path) {
+		time.Sleep(pollPause)
+	}
+}
+
+// fault returns the fault of this kind that hits the command, or nil.
+func (c *command) fault(do script.Action) *script.Fault {
+	i := slices.IndexFunc(c.faults, func(f script.Fault) bool { return f.Do == do })
+	if i < 0 {
+		return nil
+	}
+	return &c.faults[i]
+}
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)

@@ -18,7 +18,15 @@ type process struct {
 	pid int // in the sandbox
 	// done is closed when it has ended; status is valid from then on.
 	done   chan struct{}
-	status int
+	status unix.WaitStatus
+}
+
+// exitCode is what runsc makes of a wait status.
+func exitCode(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
 }
 
 func (p *process) ended() bool {
@@ -58,10 +66,7 @@ func reap() {
 		if p == nil {
 			continue
 		}
-		p.status = ws.ExitStatus()
-		if ws.Signaled() {
-			p.status = 128 + int(ws.Signal())
-		}
+		p.status = ws
 		close(p.done)
 	}
 }

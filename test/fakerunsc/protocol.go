@@ -1,7 +1,8 @@
 package main
 
 import (
-	"encoding/binary"
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// op is something that a command asks of a sandbox.
+// call is a question to a sandbox on the wire, which is that of gVisor's pkg/urpc:
+// one JSON object. Files come with its first byte.
+type call struct {
+	Method string          `json:"method"`
+	Arg    json.RawMessage `json:"arg"`
+}
+
+// answer is what comes back: one JSON object.
+type answer struct {
+	Success bool   `json:"success"`
+	Err     string `json:"err"`
+	Result  any    `json:"result"`
+}
+
+func answerOf(result any, err error) answer {
+	if err != nil {
+		return answer{Err: err.Error()}
+	}
+	return answer{Success: true, Result: result}
+}
+
+// op is something that can be asked of a sandbox.
 type op string
 
 const (
@@ -24,13 +46,15 @@ const (
 	opWait    op = "wait"    // for init, or for the process PID
 	opSignal  op = "signal"  // to init, to the process PID, or to all
 	opPS      op = "ps"      // the container's processes
+	opEvent   op = "event"   // the container's statistics
 	opFreeze  op = "freeze"  // every process in the sandbox
 	opThaw    op = "thaw"    // the same
 	opDestroy op = "destroy" // a container
 	opStatus  op = "status"  // whether a container has ended
 )
 
-// request is one question to a sandbox. Files, if any, come with its first bytes.
+// request is what a sandbox is asked. Commands send it as it is; the methods of the
+// control socket are translated into it.
 type request struct {
 	Op        op
 	Container string
@@ -42,105 +66,109 @@ type request struct {
 	All       bool
 }
 
-// reply is its answer.
+// reply is what it says.
 type reply struct {
-	Error   string
-	PID     int
-	PIDs    []int
-	Status  int
+	PID  int
+	PIDs []int
+	// Status is a wait status, as wait(2) has it.
+	Status  unix.WaitStatus
 	Stopped bool
+	Event   *eventOut
 }
 
-// maxMessage bounds a message, in bytes; a spec is the largest thing in one.
-const maxMessage = 32 << 20
+// eventOut is gVisor's type of that name.
+type eventOut struct {
+	Event struct {
+		Type string         `json:"type"`
+		ID   string         `json:"id"`
+		Data map[string]any `json:"data"`
+	} `json:"event"`
+	// ContainerUsage is the use of CPU by each container of the sandbox.
+	ContainerUsage map[string]uint64 `json:"containerUsage"`
+}
 
 // ask sends one request about the container to its sandbox. A sandbox that is
 // gone is an error with runsc's words.
 func (k *container) ask(req request, rep *reply, files ...*os.File) error {
 	req.Container = k.ID
-	var conn *net.UnixConn
-	err := k.reach(func(addr *net.UnixAddr) (err error) {
-		conn, err = net.DialUnix("unix", nil, addr)
-		return err
-	})
+	conn, err := net.DialUnix("unix", nil, commandAddr(k.root, k.Sandbox.ID))
 	if err != nil {
 		return errors.New("sandbox is not running")
 	}
 	defer func() { _ = conn.Close() }()
-	if err := send(conn, req, files); err != nil {
+	arg, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	if err := send(conn, call{Method: string(req.Op), Arg: arg}, files...); err != nil {
 		return fmt.Errorf("connecting to control server: %w", err)
 	}
-	if err := json.NewDecoder(conn).Decode(rep); err != nil {
+	a := answer{Result: rep}
+	if err := json.NewDecoder(conn).Decode(&a); err != nil {
 		return fmt.Errorf("urpc method %q failed: %w", req.Op, err)
 	}
-	if rep.Error != "" {
-		return errors.New(rep.Error)
+	if !a.Success {
+		return errors.New(a.Err)
 	}
 	return nil
 }
 
-// reach calls f with an address of the sandbox's socket, whose own path may be too
-// long for one.
-func (k *container) reach(f func(addr *net.UnixAddr) error) error {
-	return reach(k.root, k.Sandbox.ID, f)
+// commandAddr is where a sandbox listens for the fake's own commands. They have a
+// socket apart, so that what a script does to the control socket leaves them alone,
+// and an abstract one, so that a killed sandbox leaves no file of which runsc has
+// none.
+func commandAddr(root, sandboxID string) *net.UnixAddr {
+	sum := sha256.Sum256([]byte(filepath.Clean(root) + "|" + sandboxID))
+	return &net.UnixAddr{Name: fmt.Sprintf("@fakerunsc-%x", sum[:16]), Net: "unix"}
 }
 
-func reach(root, sandboxID string, f func(addr *net.UnixAddr) error) error {
-	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
+func send(conn *net.UnixConn, v any, files ...*os.File) error {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }()
-	name := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(socketPath(root, sandboxID)))
-	return f(&net.UnixAddr{Name: name, Net: "unix"})
-}
-
-func send(conn *net.UnixConn, req request, files []*os.File) error {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, 0, len(files))
+		for _, f := range files {
+			fds = append(fds, int(f.Fd()))
+		}
+		oob = unix.UnixRights(fds...)
 	}
-	fds := make([]int, 0, len(files))
-	for _, f := range files {
-		fds = append(fds, int(f.Fd()))
+	n, _, err := conn.WriteMsgUnix(b, oob, nil)
+	if err != nil || n == len(b) {
+		return err // who has it all may have hung up, so that a write of nothing fails
 	}
-	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
-	if _, _, err := conn.WriteMsgUnix(head, unix.UnixRights(fds...), nil); err != nil {
-		return err
-	}
-	_, err = conn.Write(body)
+	_, err = conn.Write(b[n:])
 	return err
 }
 
-// receive reads one request. The files are the caller's to close.
-func receive(conn *net.UnixConn) (req request, files []*os.File, err error) {
-	head := make([]byte, 4)
-	oob := make([]byte, unix.CmsgSpace(3*4))
-	n, oobn, _, _, err := conn.ReadMsgUnix(head, oob)
+// maxFiles bounds how many files come with a call.
+const maxFiles = 128
+
+// receive reads one call. The files are the caller's to close.
+func receive(conn *net.UnixConn) (c call, files []*os.File, err error) {
+	first, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(maxFiles*4))
+	n, oobn, _, _, err := conn.ReadMsgUnix(first, oob)
 	if err != nil {
-		return req, nil, err
+		return c, nil, err
+	}
+	if n == 0 {
+		return c, nil, io.EOF
 	}
 	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
-		return req, nil, err
+		return c, nil, err
 	}
 	for _, m := range msgs {
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return req, files, err
+			return c, files, err
 		}
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "stream"))
 		}
 	}
-	size := binary.BigEndian.Uint32(head)
-	if n != len(head) || size > maxMessage {
-		return req, files, errors.New("no request")
-	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(conn, body); err != nil {
-		return req, files, err
-	}
-	return req, files, json.Unmarshal(body, &req)
+	return c, files, json.NewDecoder(io.MultiReader(bytes.NewReader(first), conn)).Decode(&c)
 }

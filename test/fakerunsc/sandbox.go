@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,10 +20,18 @@ const sandboxName = "runsc-sandbox"
 // its processes have their answers.
 const lastAnswers = 200 * time.Millisecond
 
+// The descriptors of a sandbox process besides its streams.
+const (
+	readyFD   = 3 // tells the command that the sandbox is ready
+	controlFD = 4 // the control socket, if the arguments say so
+)
+
 // sandbox is the sandbox process: the root container and those that joined it.
 type sandbox struct {
 	root string
 	id   string
+	// dir is where the script is.
+	dir  string
 	exit chan int // receives init's status
 
 	// waiting counts the questions that are being answered.
@@ -34,6 +40,10 @@ type sandbox struct {
 	// mu guards what follows and is not held while anything waits.
 	mu         sync.Mutex
 	containers map[string]*inside
+	// frozen is how often more it was frozen than thawed.
+	frozen int
+	// kills are the processes that have been killed meanwhile.
+	kills []int
 }
 
 // inside is a container as its sandbox knows it.
@@ -49,31 +59,49 @@ type inside struct {
 }
 
 // runSandbox is the sandbox process's life. Its streams are those of the root
-// container; descriptor 3 tells the command when it is ready.
+// container.
 func runSandbox(args []string) int {
 	flags, rest := takeFlags(args)
 	boot, _ := takeFlags(rest[1:])
-	s := &sandbox{root: flags["root"], id: flags["id"], exit: make(chan int, 1), containers: map[string]*inside{}}
-	spec, err := readSpec(boot["bundle"])
-	if err != nil {
+	s := &sandbox{
+		root: flags["root"], id: flags["id"], dir: boot["script"],
+		exit: make(chan int, 1), containers: map[string]*inside{},
+	}
+	_, control := boot[controlFlag]
+	if err := s.boot(boot["bundle"], control); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s.add(s.id, spec, boot["bundle"], []*os.File{os.Stdin, os.Stdout, os.Stderr})
-	var ln *net.UnixListener
-	if err := reach(s.root, s.id, func(addr *net.UnixAddr) (err error) {
-		ln, err = net.ListenUnix("unix", addr)
+	return <-s.exit
+}
+
+// controlFlag tells a sandbox that it has a control socket.
+const controlFlag = "control-fd"
+
+func (s *sandbox) boot(bundle string, control bool) error {
+	spec, err := readSpec(bundle)
+	if err != nil {
 		return err
-	}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	}
+	s.add(s.id, spec, bundle, []*os.File{os.Stdin, os.Stdout, os.Stderr})
+	commands, err := net.ListenUnix("unix", commandAddr(s.root, s.id))
+	if err != nil {
+		return err
+	}
+	go s.serve(commands, s.command)
+	if control {
+		f := os.NewFile(controlFD, "control socket")
+		ln, err := net.FileListener(f)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
+		go s.serve(ln.(*net.UnixListener), s.control)
 	}
 	go reap()
-	ready := os.NewFile(3, "ready")
+	ready := os.NewFile(readyFD, "ready")
 	_, _ = ready.Write([]byte{1})
-	_ = ready.Close()
-	go s.serve(ln)
-	return <-s.exit
+	return ready.Close()
 }
 
 func readSpec(bundle string) (*specs.Spec, error) {
@@ -95,65 +123,74 @@ func (s *sandbox) add(id string, spec *specs.Spec, bundle string, std []*os.File
 	s.containers[id] = &inside{id: id, spec: spec, rootfs: rootfs, std: std, processes: map[int]*process{}}
 }
 
-func (s *sandbox) serve(ln *net.UnixListener) {
+// serve answers those who connect, on each connection one call after the other.
+func (s *sandbox) serve(ln *net.UnixListener, handle func(*net.UnixConn, call, []*os.File) error) {
 	for {
 		conn, err := ln.AcceptUnix()
 		if err != nil {
 			return
 		}
-		s.waiting.Add(1)
 		go func() {
-			defer s.waiting.Done()
 			defer func() { _ = conn.Close() }()
-			req, files, err := receive(conn)
-			if err != nil {
-				closeAll(files)
-				return
+			for {
+				c, files, err := receive(conn)
+				if err != nil {
+					closeAll(files)
+					return
+				}
+				s.waiting.Add(1)
+				err = handle(conn, c, files)
+				s.waiting.Done()
+				if err != nil {
+					return
+				}
 			}
-			rep, err := s.answer(req, files)
-			if err != nil {
-				rep.Error = err.Error()
-			}
-			_ = json.NewEncoder(conn).Encode(rep)
 		}()
 	}
 }
 
-// answer does what a command asks for. It owns the files.
+// command answers one of the fake's own commands.
+func (s *sandbox) command(conn *net.UnixConn, c call, files []*os.File) error {
+	var req request
+	if err := json.Unmarshal(c.Arg, &req); err != nil {
+		closeAll(files)
+		return send(conn, answerOf(nil, err))
+	}
+	return send(conn, answerOf(s.answer(req, files)))
+}
+
+// answer does what is asked for, by whichever way. It owns the files. The errors are
+// gVisor's.
 func (s *sandbox) answer(req request, files []*os.File) (reply, error) {
-	if req.Op == opCreate {
+	switch req.Op {
+	case opCreate:
 		s.add(req.Container, req.Spec, req.Bundle, files)
 		return reply{}, nil
+	case opPS:
+		return reply{PIDs: s.members(req.Container)}, nil
+	case opFreeze:
+		return reply{}, s.freeze()
+	case opThaw:
+		return reply{}, s.thaw()
 	}
 	s.mu.Lock()
 	k := s.containers[req.Container]
 	s.mu.Unlock()
 	if k == nil {
 		closeAll(files)
-		return reply{}, fmt.Errorf("container %q does not exist", req.Container)
+		return reply{}, fmt.Errorf("container %q not found", req.Container)
 	}
 	switch req.Op {
 	case opStart:
 		return reply{}, s.start(k, files)
 	case opExec:
-		p, err := s.run(k, req.Process, files)
-		if err != nil {
-			return reply{}, err
-		}
-		s.mu.Lock()
-		k.processes[p.pid] = p
-		s.mu.Unlock()
-		return reply{PID: p.pid}, nil
+		return s.exec(k, req.Process, files)
 	case opWait:
 		return s.wait(k, req.PID)
 	case opSignal:
 		return reply{}, s.signal(k, req)
-	case opPS:
-		return reply{PIDs: s.members(k)}, nil
-	case opFreeze:
-		return reply{}, s.signalMembers(nil, unix.SIGSTOP)
-	case opThaw:
-		return reply{}, s.signalMembers(nil, unix.SIGCONT)
+	case opEvent:
+		return s.event(k), nil
 	case opDestroy:
 		return reply{}, s.destroy(k)
 	case opStatus:
@@ -186,10 +223,10 @@ func (s *sandbox) start(k *inside, files []*os.File) error {
 	go func() {
 		<-p.done
 		if k.id != s.id {
-			_ = s.killMembers(k)
+			_ = s.killMembers(k.id)
 			return
 		}
-		_ = s.killMembers(nil)
+		_ = s.killMembers("")
 		answered := make(chan struct{})
 		go func() {
 			s.waiting.Wait()
@@ -199,9 +236,33 @@ func (s *sandbox) start(k *inside, files []*os.File) error {
 		case <-answered:
 		case <-time.After(lastAnswers):
 		}
-		s.exit <- p.status
+		s.exit <- exitCode(p.status)
 	}()
 	return nil
+}
+
+// exec starts a further process in a container whose init runs.
+func (s *sandbox) exec(k *inside, spec *specs.Process, files []*os.File) (reply, error) {
+	init := s.initOf(k)
+	if init == nil || init.ended() {
+		closeAll(files)
+		if init == nil {
+			return reply{}, fmt.Errorf("container %q not started", k.id)
+		}
+		return reply{}, fmt.Errorf("container %q has stopped", k.id)
+	}
+	p, err := s.run(k, spec, files)
+	if err != nil {
+		return reply{}, err
+	}
+	s.mu.Lock()
+	k.processes[p.pid] = p
+	s.mu.Unlock()
+	if init.ended() {
+		// It may have been too late for being killed with the others.
+		_ = unix.Kill(p.pid, unix.SIGKILL)
+	}
+	return reply{PID: p.pid}, nil
 }
 
 func (s *sandbox) wait(k *inside, pid int) (reply, error) {
@@ -219,7 +280,8 @@ func (s *sandbox) wait(k *inside, pid int) (reply, error) {
 	}
 	<-p.done
 	if pid != 0 {
-		// As in gVisor, an exec's status is given away once.
+		// As in gVisor, an exec's status is given away once, and to somebody who
+		// has left as well.
 		s.mu.Lock()
 		delete(k.processes, pid)
 		s.mu.Unlock()
@@ -227,88 +289,20 @@ func (s *sandbox) wait(k *inside, pid int) (reply, error) {
 	return reply{Status: p.status}, nil
 }
 
-func (s *sandbox) signal(k *inside, req request) error {
-	sig := unix.Signal(req.Signal)
-	if req.All {
-		return s.signalMembers(k, sig)
-	}
-	pid := req.PID
-	if pid == 0 {
-		p := s.initOf(k)
-		if p == nil || p.ended() {
-			return fmt.Errorf("container %q: no such process", k.id)
-		}
-		pid = p.pid
-	}
-	if !slices.Contains(s.members(k), pid) {
-		return fmt.Errorf("no such process with PID %d", pid)
-	}
-	return unix.Kill(pid, sig)
-}
-
-func (s *sandbox) destroy(k *inside) error {
-	if err := s.killMembers(k); err != nil {
-		return err
+// event returns plausible numbers: what a test may rely on is that they are there.
+func (s *sandbox) event(k *inside) reply {
+	out := &eventOut{ContainerUsage: map[string]uint64{}}
+	out.Event.Type, out.Event.ID = "stats", k.id
+	out.Event.Data = map[string]any{
+		"cpu":                map[string]any{"usage": map[string]any{}},
+		"memory":             map[string]any{"usage": map[string]any{"usage": 4 << 20, "limit": 0, "failcnt": 0}},
+		"pids":               map[string]any{"current": len(s.members(k.id))},
+		"network_interfaces": []map[string]any{{"Name": "eth0", "RxBytes": 1000, "TxBytes": 2000}},
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	closeAll(k.std)
-	delete(s.containers, k.id)
-	return nil
-}
-
-// killMembers kills every process of the container until none is left.
-func (s *sandbox) killMembers(k *inside) error {
-	for len(s.members(k)) > 0 {
-		if err := s.signalMembers(k, unix.SIGKILL); err != nil {
-			return err
-		}
-		time.Sleep(pollPause)
+	for id := range s.containers {
+		out.ContainerUsage[id] = 30_000_000
 	}
-	return nil
-}
-
-// signalMembers signals every process of a container, or with nil of all of them.
-func (s *sandbox) signalMembers(k *inside, sig unix.Signal) error {
-	for _, pid := range s.members(k) {
-		if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
-			return err
-		}
-	}
-	return nil
-}
-
-// marker is in the environment of every process of a container, so that those
-// that the caller did not start are found too.
-func (s *sandbox) marker(id string) string {
-	return "FAKERUNSC_CONTAINER=" + s.root + "|" + s.id + "|" + id + "|"
-}
-
-// members returns the processes of a container, or with nil of the sandbox, as
-// pids of the sandbox's namespace.
-func (s *sandbox) members(k *inside) []int {
-	mark := "FAKERUNSC_CONTAINER=" + s.root + "|" + s.id + "|"
-	if k != nil {
-		mark = s.marker(k.id)
-	}
-	// This is the host's /proc, for want of a mount namespace.
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	var pids []int
-	for _, dir := range dirs {
-		env, err := os.ReadFile(filepath.Join(dir, "environ"))
-		if err != nil || !strings.Contains(string(env), mark) {
-			continue
-		}
-		if pid := innerPID(dir); pid > 0 {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
+	return reply{Event: out}
 }

@@ -32,9 +32,18 @@ type container struct {
 	Sandbox struct {
 		ID  string `json:"id"`
 		PID int    `json:"pid"`
+		// UID and GID are who the sandbox process is on the host.
+		UID               int    `json:"uid"`
+		GID               int    `json:"gid"`
+		ControlSocketPath string `json:"controlSocketPath"`
 	} `json:"sandbox"`
-	// Console is set when the streams came with create.
-	Console bool `json:"consoleSocket"`
+	// Console is the socket through which a terminal went; the streams came with
+	// create then.
+	Console string `json:"consoleSocket"`
+
+	// InPlace is what the script wants in the state file in place of this. The
+	// truth is beside it then, for the fake's own commands.
+	InPlace *string `json:"fakeInPlace,omitempty"`
 
 	root string
 }
@@ -45,12 +54,6 @@ func (k *container) isRoot() bool { return k.ID == k.Sandbox.ID }
 // are runsc's.
 func (k *container) base() string {
 	return filepath.Join(k.root, k.ID+"_sandbox:"+k.Sandbox.ID)
-}
-
-func (k *container) socket() string { return socketPath(k.root, k.Sandbox.ID) }
-
-func socketPath(root, sandboxID string) string {
-	return filepath.Join(root, "runsc-"+sandboxID+".sock")
 }
 
 // lock locks the container's files against other commands.
@@ -70,13 +73,26 @@ func (k *container) save() error {
 	if err != nil {
 		return err
 	}
-	// In one step, as other commands read it without the lock, and by way of the
-	// bundle, as runsc leaves no such file in its root when it is killed.
+	if k.InPlace != nil {
+		if err := k.write(k.base()+truth, b); err != nil {
+			return err
+		}
+		b = []byte(*k.InPlace)
+	}
+	return k.write(k.base()+".state", b)
+}
+
+// truth ends the name of the file that a command believes more than the state file.
+const truth = ".truth"
+
+// write writes a file in one step, as other commands read it without the lock, and by
+// way of the bundle, as runsc leaves no such file in its root when it is killed.
+func (k *container) write(path string, b []byte) error {
 	tmp := filepath.Join(k.Bundle, ".state.tmp")
 	if err := os.WriteFile(tmp, b, 0o640); err != nil {
 		return err
 	}
-	return os.Rename(tmp, k.base()+".state")
+	return os.Rename(tmp, path)
 }
 
 // find returns the container that id names or abbreviates, with a status that is
@@ -127,7 +143,10 @@ func notExist(err error) error {
 }
 
 func load(path string) (*container, error) {
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(strings.TrimSuffix(path, ".state") + truth)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -149,16 +168,14 @@ func (k *container) require(action string, statuses ...string) error {
 }
 
 func (k *container) remove() error {
-	for _, path := range []string{k.base() + ".state", k.base() + ".lock"} {
+	left := []string{k.base() + ".state", k.base() + ".lock", k.base() + truth}
+	if k.isRoot() {
+		left = append(left, socketPath(k.root, k.ID))
+	}
+	for _, path := range left {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-	}
-	if !k.isRoot() {
-		return nil
-	}
-	if err := os.Remove(k.socket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return nil
 }

@@ -97,6 +97,10 @@ func (e *Env) SocketDir() string { return e.path("s") }
 // Root is the root of the configuration; RunscRoot is what runsc is given.
 func (e *Env) Root() string { return e.path("r") }
 
+// Old tells that the real runsc is Debian's of 2022, which has no update, no features and
+// no control socket to reach.
+func (e *Env) Old() bool { return e.Runtime == Real && os.Getenv("SHIM_TEST_RUNSC") == "debian" }
+
 // RunscRoot is runsc's --root for the Env's namespace.
 func (e *Env) RunscRoot() string { return e.path("r", e.Namespace) }
 

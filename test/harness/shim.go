@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -255,4 +256,15 @@ func (e *Env) Action(stdin io.Reader, args ...string) ([]byte, error) {
 func (e *Env) AwaitLog(text string) {
 	e.t.Helper()
 	e.log.Until(e.t, text)
+}
+
+// Logged returns the lines of the shims' log so far that have all of these texts.
+func (e *Env) Logged(texts ...string) []string {
+	var found []string
+	for line := range strings.Lines(e.log.String()) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			found = append(found, line)
+		}
+	}
+	return found
 }

@@ -24,23 +24,73 @@ const (
 // its value is the fake's directory.
 const FeatureMark = "fakerunsc.directory"
 
-// Action is what a fault does to a command.
+// Action is what a fault does to a command, or to a call over the control socket.
 type Action string
 
+// What can happen to both.
 const (
-	// Fail makes the command log Message as runsc does and exit with 128.
+	// Fail makes a command log Message as runsc does and exit with 128, and a call
+	// answer with it as the error.
 	Fail Action = "fail"
+	// Hang waits until the file Until exists, or for ever, and goes on. A call's
+	// connection stays open meanwhile.
+	Hang Action = "hang"
+	// Print makes a command print Output on its stdout and exit with Status, and a
+	// call answer with it as it is.
+	Print Action = "print"
+)
+
+// What can happen to a command.
+const (
 	// Exit makes it exit with Status and say nothing.
 	Exit Action = "exit"
 	// Die makes it kill itself.
 	Die Action = "die"
-	// Hang makes it wait until the file Until exists, or for ever, and go on.
-	Hang Action = "hang"
-	// Print makes it print Output on its stdout and exit with Status.
-	Print Action = "print"
 )
 
-// Step is a moment in a command's work.
+// What can happen to a call over the control socket. At Before it takes the place of
+// the operation, at After of the answer alone.
+const (
+	// Garbage answers with what is no JSON.
+	Garbage Action = "garbage"
+	// Half answers with half of the answer and closes the connection.
+	Half Action = "half"
+	// Disconnect closes the connection.
+	Disconnect Action = "disconnect"
+	// Unknown says that there is no such method, as an older gVisor does.
+	Unknown Action = "unknown"
+	// Wrong reports success with a result of another type.
+	Wrong Action = "wrong"
+	// Sever closes the connection, and the operation is done all the same, for
+	// nobody.
+	Sever Action = "sever"
+	// Leave answers truly and closes the connection, on which nothing can be sent
+	// any more when the answer arrives.
+	Leave Action = "leave"
+	// Huge answers without an end.
+	Huge Action = "huge"
+)
+
+// How the sandbox that a create makes can be, and the file that it writes.
+const (
+	// NoSocket makes no control socket and names none.
+	NoSocket Action = "nosocket"
+	// Deaf makes a control socket on which nobody listens.
+	Deaf Action = "deaf"
+	// State makes Output the content of the container's state file.
+	State Action = "state"
+)
+
+// Sock is the verb of the calls over the control socket of a method, which is named as
+// gVisor does but without "containerManager.".
+func Sock(method string) string { return sockPrefix + method }
+
+const sockPrefix = "sock:"
+
+// IsSock tells the verb of a call over the control socket from a command's.
+func IsSock(verb string) bool { return strings.HasPrefix(verb, sockPrefix) }
+
+// Step is a moment in a command's work, or in a call's: Before or After.
 type Step string
 
 const (
@@ -54,12 +104,15 @@ const (
 	After Step = "after"
 )
 
-// Fault is something that goes wrong in a command. Empty fields match every one.
+// Fault is something that goes wrong in a command or in a call over the control
+// socket. Empty fields match every one.
 type Fault struct {
+	// Verb is runsc's, or one of Sock.
 	Verb string
 	// Container is the id as containerd knows it.
 	Container string
-	// Args is a part of the command's arguments, joined by blanks.
+	// Args is a part of the command's arguments, joined by blanks. A call's are the
+	// full name of the method, and its argument as JSON.
 	Args string
 	// Nth counts the matching calls since the script was written, from 1. With
 	// 0 the fault hits all of them.
@@ -76,10 +129,11 @@ type Fault struct {
 	Since int64
 }
 
-// Call is an entry in the list of calls: a command's begin, its end, or that it
-// hangs at a fault.
+// Call is an entry in the list of calls: the begin of a command or of a call over the
+// control socket, its end, or that it hangs at a fault.
 type Call struct {
-	Time      time.Time
+	Time time.Time
+	// PID is the command's, or 1 for a sandbox's own.
 	PID       int
 	Verb      string
 	Container string
@@ -88,7 +142,7 @@ type Call struct {
 	Input string
 	End   bool
 	Hangs bool
-	// Status is the exit status, with End.
+	// Status is with End a command's exit status, or 1 for a call that failed.
 	Status int
 }
 
