@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,10 +93,11 @@ func newFIFOOutput(path string, hold *os.File) *fifoOutput {
 	return f
 }
 
-// ended keeps what is unread, and the end, for a reader that comes later: its open
-// waits for a writer, and the process is none any more. written is closed when what
-// the process wrote is all there.
-func (f *fifoOutput) ended(written <-chan struct{}) {
+// ended keeps what is unread for a reader that comes later: its open waits for a writer,
+// and the process is none any more. written is closed when what the process wrote is all
+// there. With never set, the process was never started: then its reader may be about to
+// come, and sees the end.
+func (f *fifoOutput) ended(written <-chan struct{}, never bool) {
 	f.once.Do(func() {
 		go func() {
 			defer close(f.done)
@@ -104,9 +106,7 @@ func (f *fifoOutput) ended(written <-chan struct{}) {
 				f.linger()
 			case <-f.gone.Done():
 			}
-			// A child that the process has left may write on, and is a writer for
-			// whoever comes.
-			if f.gone.Err() == nil && f.noWriter() {
+			if never && f.gone.Err() == nil {
 				f.inode, _ = unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
 			}
 			if f.inode >= 0 {
@@ -118,13 +118,6 @@ func (f *fifoOutput) ended(written <-chan struct{}) {
 			}
 		}()
 	})
-}
-
-// noWriter reports whether nobody has the FIFO open for writing.
-func (f *fifoOutput) noWriter() bool {
-	fds := []unix.PollFd{{Fd: int32(f.hold.Fd())}}
-	_, err := unix.Poll(fds, 0)
-	return err == nil && fds[0].Revents&unix.POLLHUP != 0
 }
 
 // ofFile is the path by which a descriptor's file can be opened again.
@@ -151,7 +144,7 @@ func (f *fifoOutput) linger() {
 }
 
 // greet lets a reader that is not there yet see the end when it comes. One that is there
-// has seen it.
+// has seen it. Waiting holds a thread, which is why it is done only for what failed.
 func (f *fifoOutput) greet() {
 	w, err := openRaw(ofFile(f.inode), unix.O_WRONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ENXIO) {
@@ -188,9 +181,12 @@ func (f *fifoOutput) close() {
 	}
 	// As long as there is a reader, greet need not wait for one.
 	r, err := openRaw(ofFile(f.inode), unix.O_RDONLY|unix.O_NONBLOCK)
-	<-f.done
-	if err == nil {
-		_ = r.Close()
+	if err != nil {
+		// No descriptor is left. The greeter stays, as nothing may wait for it.
+		log.L.WithError(err).Errorf("a reader of %s may still be waited for", f.path)
+		return
 	}
+	<-f.done
+	_ = r.Close()
 	_ = unix.Close(f.inode)
 }

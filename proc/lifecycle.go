@@ -28,10 +28,8 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		return 0, err
 	}
 	pid, s := c.init.status().PID, c.init.streams()
-	// Beside the start, which takes a hundred times as long: before there is a process
-	// that can run out of memory.
-	watched := make(chan func() bool, 1)
-	go func() { watched <- c.watchMemory(pid) }()
+	// Before it can run out of memory.
+	outOfMemory := c.watchMemory(pid)
 	if err := c.rt.Start(op.ctx, s.ends()); err != nil {
 		if !c.root {
 			// It stays created in runsc for ever, with the streams open, and
@@ -52,7 +50,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		defer cancel()
 		return 0, errors.Join(err, c.rt.SignalAll(ctx, unix.SIGKILL))
 	}
-	c.wg.Go(func() { c.waitInit(<-watched) })
+	c.wg.Go(func() { c.waitInit(outOfMemory) })
 	return pid, nil
 }
 

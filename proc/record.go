@@ -31,7 +31,7 @@ const (
 
 	// maxRecord bounds the file of a record, in bytes. A process changes a handful
 	// of times.
-	maxRecord = 64 << 10
+	maxRecord = 1 << 20
 )
 
 // recorder keeps the record of one process.

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -26,8 +27,8 @@ type streams struct {
 
 	// mu guards the following. It is not held while anything waits.
 	mu sync.Mutex
-	// closed is set when the process has ended.
-	closed bool
+	// begun is set when the process was started, closed when it has ended.
+	begun, closed bool
 	// files are the sandbox's ends, until it has its own copies.
 	files Files
 	// copyTo is where a terminal's output goes and copyFrom its input; nil
@@ -39,9 +40,9 @@ type streams struct {
 
 // output is what the shim holds of a process's stdout or stderr.
 type output interface {
-	// ended is told when the process has ended; what it wrote is all there once
-	// written is closed. It does not wait.
-	ended(written <-chan struct{})
+	// ended is told when the process has ended, or with never that it was not
+	// started; what it wrote is all there once written is closed. It does not wait.
+	ended(written <-chan struct{}, never bool)
 	// drain waits until what was written is read, or ctx ends.
 	drain(ctx context.Context)
 	// close lets go.
@@ -194,6 +195,7 @@ func (s *streams) ends() Files {
 func (s *streams) started(master *os.File, foreground signaler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.begun = true
 	s.closeFilesLocked()
 	if master == nil {
 		return
@@ -222,7 +224,7 @@ func (s *streams) ended() {
 		s.closeUnusedLocked()
 	}
 	for _, o := range s.outputs {
-		o.ended(written)
+		o.ended(written, !s.begun)
 	}
 }
 
@@ -264,7 +266,11 @@ func (s *streams) resize(width, height uint16) error {
 	if term == nil {
 		return nil
 	}
-	return term.resize(width, height)
+	err := term.resize(width, height)
+	if errors.Is(err, os.ErrClosed) {
+		return nil // it has just ended
+	}
+	return err
 }
 
 // abandon closes everything without waiting for a reader.

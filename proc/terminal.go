@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -121,7 +122,9 @@ func (t *terminal) copyIn() {
 				return
 			}
 			for _, sig := range t.keys(buf[:n]) {
-				t.signal(sig)
+				if !t.signal(sig) {
+					break // the others would wait as long
+				}
 			}
 		}
 		if err != nil {
@@ -130,7 +133,8 @@ func (t *terminal) copyIn() {
 	}
 }
 
-// keys returns the signals that the terminal makes of what was typed: termios(3), ISIG.
+// keys returns the signals that the terminal makes of what was typed, each once:
+// termios(3), ISIG.
 func (t *terminal) keys(typed []byte) (sigs []unix.Signal) {
 	if t.foreground == nil {
 		return nil
@@ -144,33 +148,34 @@ func (t *terminal) keys(typed []byte) (sigs []unix.Signal) {
 	if cerr != nil || err != nil || mode.Lflag&unix.ISIG == 0 {
 		return nil
 	}
-	for _, key := range typed {
-		switch key {
-		case 0: // stands for no key
-		case mode.Cc[unix.VINTR]:
-			sigs = append(sigs, unix.SIGINT)
-		case mode.Cc[unix.VQUIT]:
-			sigs = append(sigs, unix.SIGQUIT)
-		case mode.Cc[unix.VSUSP]:
-			sigs = append(sigs, unix.SIGTSTP)
+	for _, k := range []struct {
+		key byte // 0 stands for none
+		sig unix.Signal
+	}{
+		{mode.Cc[unix.VINTR], unix.SIGINT}, {mode.Cc[unix.VQUIT], unix.SIGQUIT}, {mode.Cc[unix.VSUSP], unix.SIGTSTP},
+	} {
+		if k.key != 0 && bytes.IndexByte(typed, k.key) >= 0 {
+			sigs = append(sigs, k.sig)
 		}
 	}
 	return sigs
 }
 
 // signalTimeout bounds how long the sandbox may take for a terminal's signal.
-const signalTimeout = 5 * time.Second
+const signalTimeout = 2 * time.Second
 
-// signal delivers a signal of the terminal.
-func (t *terminal) signal(sig unix.Signal) {
+// signal delivers a signal of the terminal, and reports whether it was taken.
+func (t *terminal) signal(sig unix.Signal) bool {
 	if t.foreground == nil {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(t.life, signalTimeout)
 	defer cancel()
 	if err := t.foreground(ctx, sig); err != nil {
 		log.L.WithError(err).Debugf("signal %s of a terminal", sig)
+		return false
 	}
+	return true
 }
 
 func (t *terminal) resize(width, height uint16) error {

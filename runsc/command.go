@@ -26,6 +26,9 @@ func newLog() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "runsc-log"), nil
 }
 
+// pathOf is where another process can open the file.
+func pathOf(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
+
 // do runs one command. run gets a go-runc client that writes its log to a file
 // of this command alone, so that an error found there is this command's. What
 // run returns becomes an error that names the verb and the container and says
@@ -37,7 +40,7 @@ func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) 
 	}
 	defer func() { _ = f.Close() }()
 	r := c.runc
-	r.Log = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+	r.Log = pathOf(f)
 	start := time.Now()
 	err = run(&r)
 	took := time.Since(start).Round(time.Millisecond)

@@ -77,7 +77,7 @@ func (d *direct) standIn(ctx context.Context, failed *control.Error) {
 		return
 	}
 	d.told[failed.Method] = true
-	log.G(ctx).WithError(failed).Warnf("%s by runsc's command instead of the control socket", failed.Method)
+	log.G(ctx).WithError(failed).Warnf("control socket: runsc's command stands in for %s", failed.Method)
 }
 
 // operation is something that a sandbox is asked to do.
@@ -125,6 +125,9 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 		return fmt.Errorf("runsc %s %s: the sandbox has ended: %w: %w", op.verb, c.name, errdefs.ErrNotFound, err)
 	}
 	if op.only || failed.InDoubt() && !op.again {
+		if failed.Outcome == control.Unreadable {
+			d.standIn(ctx, failed) // from the next time on
+		}
 		kind := error(errdefs.ErrUnavailable)
 		if failed.Outcome == control.Unreadable {
 			kind = errdefs.ErrInternal

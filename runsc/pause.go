@@ -36,8 +36,20 @@ func (c *Container) Pause(ctx context.Context) error {
 		if err == nil {
 			s.resume = resume
 		}
+		s.doubtAfter(err)
 		return err
 	})
+}
+
+// doubtAfter notes that a pause or resume may have happened or not. Nothing tells, and a
+// second one would not do: pauses are counted, and a sandbox that is resumed without
+// being paused panics.
+func (s *sandbox) doubtAfter(err error) {
+	var failed *control.Error
+	if errors.As(err, &failed) && failed.InDoubt() {
+		s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
+			errdefs.ErrFailedPrecondition, err)
+	}
 }
 
 // Resume undoes a Pause of any container of the sandbox.
@@ -47,12 +59,10 @@ func (c *Container) Resume(ctx context.Context) error {
 			return nil
 		}
 		err := s.resume(ctx)
-		var failed *control.Error
-		if err == nil || errors.As(err, &failed) && failed.InDoubt() {
-			// A sandbox that is resumed without being paused panics, so what may
-			// have happened must not be tried again.
+		if err == nil {
 			s.resume = nil
 		}
+		s.doubtAfter(err)
 		return err
 	})
 }
@@ -77,5 +87,8 @@ func (c *Container) inTurn(ctx context.Context, do func(*sandbox) error) error {
 		return fmt.Errorf("wait to pause or resume the sandbox of %s: %w", c.name, ctx.Err())
 	}
 	defer func() { <-s.turn }()
+	if s.doubt != nil {
+		return s.doubt
+	}
 	return do(s)
 }

@@ -129,20 +129,27 @@ func (c *Container) statsByCommand(ctx context.Context) (stats *runc.Stats, err 
 	return stats, err
 }
 
-// usageStatus is the exit status of a runsc that does not know the command.
-const usageStatus = 128
+// fatalStatus is the exit status of a runsc that gives up (util.Fatalf). It logs why.
+const fatalStatus = 128
 
 // Features returns the features of the runsc binary. One that cannot tell them, as
 // those before 2023, is NotImplemented.
 func Features(ctx context.Context, binary string) (*features.Features, error) {
-	r := runc.Runc{Command: binary, PdeathSignal: unix.SIGKILL}
-	f, err := r.Features(ctx)
-	var code *runc.ExitError
-	if errors.As(err, &code) && code.Status == usageStatus {
-		return nil, fmt.Errorf("runsc features %s: %w: %w", binary, err, errdefs.ErrNotImplemented)
-	}
+	said, err := newLog()
 	if err != nil {
-		return nil, commandError("features", binary, "", err)
+		return nil, fmt.Errorf("runsc features: make log: %w", err)
+	}
+	defer func() { _ = said.Close() }()
+	r := runc.Runc{Command: binary, PdeathSignal: unix.SIGKILL, LogFormat: runc.JSON, Log: pathOf(said)}
+	f, err := r.Features(ctx)
+	if err != nil {
+		why := lastError(said)
+		var code *runc.ExitError
+		if errors.As(err, &code) && code.Status == fatalStatus && why == "" {
+			// To a command that it does not know it only prints how to use it.
+			return nil, fmt.Errorf("runsc features %s: %w: %w", binary, err, errdefs.ErrNotImplemented)
+		}
+		return nil, commandError("features", binary, why, err)
 	}
 	return f, nil
 }

@@ -27,6 +27,10 @@ const (
 	minPause = 50 * time.Millisecond
 	maxPause = 5 * time.Second
 
+	// maxLost is how often the control socket may fail to give an exit before
+	// runsc's command is asked.
+	maxLost = 3
+
 	// maxMissing is how often a living sandbox may deny that it knows a process
 	// before that is believed. A sandbox that is about to end does so once.
 	maxMissing = 5
@@ -61,29 +65,43 @@ func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
 	answers := make(chan Exit, 1)
 	if s.direct != nil {
 		go func() {
+			defer close(answers)
 			status, err := s.direct.Wait(asking, c.id)
+			// The sandbox ends when nobody is connected any more.
 			s.direct.Close()
 			if err == nil {
 				answers <- Exit{Status: status, At: time.Now()}
 			}
 		}()
+	} else {
+		close(answers)
 	}
+	var late <-chan Exit // the answer of a sandbox that has gone since
 	select {
-	case exit := <-answers:
-		if !s.endsWithin(ctx, lastWrites) && ctx.Err() == nil {
-			log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
+	case exit, ok := <-answers:
+		if ok {
+			if !s.endsWithin(ctx, lastWrites) && ctx.Err() == nil {
+				log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
+			}
+			return exit, nil
 		}
-		return exit, nil
 	case <-s.life.Done():
+		late = answers
 	case <-ctx.Done():
 		return Exit{}, ctx.Err()
 	}
 	select {
-	case exit := <-answers:
-		return exit, nil
-	default:
-		return Exit{Status: s.exit.Status, At: s.exit.At}, nil
+	case <-s.life.Done():
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
 	}
+	if late != nil {
+		time.AfterFunc(grace, cancel)
+		if exit, ok := <-late; ok {
+			return exit, nil
+		}
+	}
+	return Exit{Status: s.exit.Status, At: s.exit.At}, nil
 }
 
 // nearest asks for an exit, and if the sandbox ends and there is no answer in
@@ -112,15 +130,16 @@ func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, e
 // container's init, until it answers or is gone. An error means that there is no answer
 // to be had.
 func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, error) {
-	missing := 0
+	missing, lost := 0, 0
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		exit, err := c.waitOnce(ctx, s, pid)
+		exit, err := c.waitOnce(ctx, s, pid, lost < maxLost)
 		if err == nil {
 			return exit, nil
 		}
 		if !s.running() {
 			return Exit{}, err
 		}
+		lost++
 		if !errdefs.IsNotFound(err) {
 			missing = 0
 		} else {
@@ -141,13 +160,13 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, 
 	}
 }
 
-// waitOnce asks once, over the control socket or with `runsc wait`.
-func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int) (Exit, error) {
+// waitOnce asks once, over the control socket if it may, or with `runsc wait`.
+func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int, directly bool) (Exit, error) {
 	method := control.MethodWait
 	if pid != 0 {
 		method = control.MethodWaitPID
 	}
-	if !s.direct.tries(method) {
+	if !directly || !s.direct.tries(method) {
 		return c.waitByCommand(ctx, pid)
 	}
 	var status int
@@ -164,8 +183,8 @@ func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int) (Exit, er
 	if failed.Outcome == control.Refused {
 		return Exit{}, commandError("wait", c.name, failed.Err.Error(), err)
 	}
-	// A connection that breaks is no exit, unless the sandbox ends with it.
-	if s.endsWithin(ctx, grace) || ctx.Err() != nil {
+	// A connection that breaks is no exit: the sandbox is asked again.
+	if failed.Outcome == control.Lost || !s.running() || ctx.Err() != nil {
 		return Exit{}, err
 	}
 	s.direct.standIn(ctx, failed)

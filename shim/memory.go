@@ -20,8 +20,9 @@ const (
 
 // tidyMemory returns an interceptor that gives memory back to the system once it is
 // quiet after a call that needs much: a spec to read, a command to run. Left alone, the
-// runtime keeps it for minutes, and most pods are left alone after their start. What is
-// asked of a pod all the time needs little and does not count.
+// runtime keeps it for minutes, and most pods are left alone after their start. It costs
+// one collection of a small heap; what is asked of a pod all the time, its state and its
+// statistics, does not count.
 func tidyMemory() (intercept ttrpc.UnaryServerInterceptor, stop func()) {
 	timer := time.AfterFunc(quiet, debug.FreeOSMemory)
 	return func(ctx context.Context, read ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, call ttrpc.Method) (any, error) {

@@ -243,7 +243,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"success":true,"result":{"event":{"data":{}},"containerUsage":{"c":1}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var status waitStatus
-		if _, err := receive(bytes.NewReader(b), &status); err == nil {
+		if _, err := receive(bytes.NewReader(b), maxAnswer, &status); err == nil {
 			if n := status.code(); n < 0 || n > 255 {
 				t.Errorf("%q is status %d", b, n)
 			}
@@ -251,7 +251,7 @@ func FuzzAnswer(f *testing.F) {
 		var list []struct {
 			PID int32 `json:"pid"`
 		}
-		_, _ = receive(bytes.NewReader(b), &list)
-		_, _ = receive(bytes.NewReader(b), nil)
+		_, _ = receive(bytes.NewReader(b), maxProcesses, &list)
+		_, _ = receive(bytes.NewReader(b), maxAnswer, nil)
 	})
 }

@@ -68,7 +68,7 @@ func (s *Sandbox) request(ctx context.Context, method string, arg any, files ...
 		if c.request(ctx, method, arg, files...) == nil {
 			return c, nil
 		}
-		// The sandbox has closed it meanwhile.
+		// The sandbox may have closed it meanwhile.
 		s.done(c)
 	}
 	c, err := dial(ctx, s.path)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -17,9 +16,18 @@ import (
 )
 
 const (
-	// maxAnswer bounds an answer, in bytes. The longest is a list of processes,
-	// at some 200 bytes each.
-	maxAnswer = 8 << 20
+	// These bound an answer, in bytes. A list of processes has some 200 bytes for
+	// each, statistics have a few thousand, and the rest is a number or why not. What
+	// waits for an answer is there once for each process, so a sandbox that half
+	// answers must not cost much.
+	maxAnswer    = 16 << 10
+	maxStats     = 256 << 10
+	maxProcesses = 8 << 20
+
+	// A sandbox that has too many calls to accept is tried again after a pause that
+	// grows between these.
+	minPause = time.Millisecond
+	maxPause = 20 * time.Millisecond
 
 	// maxPath is the longest path that fits an address of a unix socket
 	// (sun_path, with its final zero).
@@ -60,11 +68,22 @@ func dial(ctx context.Context, path string) (*conn, error) {
 		defer func() { _ = unix.Close(fd) }()
 		path = "/proc/self/fd/" + strconv.Itoa(fd)
 	}
-	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, err
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err == nil {
+			return &conn{UnixConn: c.(*net.UnixConn)}, nil
+		}
+		// gVisor lets 16 wait to be accepted, and the next ones are told to come
+		// again.
+		if !errors.Is(err, unix.EAGAIN) {
+			return nil, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return &conn{UnixConn: c.(*net.UnixConn)}, nil
 }
 
 // request is the first half of a call. A call that fails is an *Error. If this half
@@ -86,7 +105,7 @@ func (c *conn) request(ctx context.Context, method string, arg any, files ...*os
 // answer is the second half; it reads the result into result, if that is not nil.
 func (c *conn) answer(ctx context.Context, method string, result any) error {
 	release := c.bind(ctx)
-	outcome, err := receive(c, result)
+	outcome, err := receive(c, limit(method), result)
 	released := release()
 	c.busy = !released || err != nil && outcome != Refused && outcome != Unknown
 	if err != nil {
@@ -110,15 +129,27 @@ func failed(ctx context.Context, method string, o Outcome, err error) error {
 	return &Error{Method: method, Outcome: o, Err: err}
 }
 
+// limit is how long an answer may be, in bytes.
+func limit(method string) int64 {
+	switch method {
+	case MethodProcesses:
+		return maxProcesses
+	case MethodStats:
+		return maxStats
+	default:
+		return maxAnswer
+	}
+}
+
 // receive reads an answer, and tells how the call failed if it did.
-func receive(r io.Reader, result any) (Outcome, error) {
-	from := &io.LimitedReader{R: r, N: maxAnswer}
+func receive(r io.Reader, limit int64, result any) (Outcome, error) {
+	from := &io.LimitedReader{R: r, N: limit}
 	decoder := json.NewDecoder(from)
 	var a answer
 	if err := decoder.Decode(&a); err != nil {
 		switch {
 		case from.N == 0:
-			return Unreadable, fmt.Errorf("it has more than %d bytes", maxAnswer)
+			return Unreadable, fmt.Errorf("it has more than %d bytes", limit)
 		case isBroken(err):
 			return Lost, err
 		default:
@@ -151,24 +182,38 @@ func receive(r io.Reader, result any) (Outcome, error) {
 // send writes a call.
 func (c *conn) send(data []byte, files []*os.File) error {
 	n := 0
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
+	err := withDescriptors(files, func(fds []int) (err error) {
+		if len(fds) > 0 {
+			n, _, err = c.WriteMsgUnix(data, unix.UnixRights(fds...), nil)
 		}
-		var err error
-		n, _, err = c.WriteMsgUnix(data, unix.UnixRights(fds...), nil)
-		runtime.KeepAlive(files)
-		if err != nil {
-			return err
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if n == len(data) {
 		// To write nothing would fail if the sandbox has acted and gone already.
 		return nil
 	}
-	_, err := c.Write(data[n:])
+	_, err = c.Write(data[n:])
 	return err
+}
+
+// withDescriptors calls do with the files' descriptors, which nobody can close meanwhile.
+func withDescriptors(files []*os.File, do func(fds []int) error) error {
+	if len(files) == 0 {
+		return do(nil)
+	}
+	_ = files[0].Fd() // puts it into blocking mode, as a process expects its streams
+	raw, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	err = raw.Control(func(fd uintptr) {
+		inner = withDescriptors(files[1:], func(fds []int) error { return do(append([]int{int(fd)}, fds...)) })
+	})
+	return errors.Join(err, inner)
 }
 
 // isBroken tells a connection that ended from an answer that is no JSON.
