@@ -36,20 +36,13 @@ func (c *Container) Pause(ctx context.Context) error {
 		if err == nil {
 			s.resume = resume
 		}
-		s.doubtAfter(err)
+		if inDoubt(err) {
+			// Pauses are counted, so another one could not be undone by one resume.
+			s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
+				errdefs.ErrFailedPrecondition, err)
+		}
 		return err
 	})
-}
-
-// doubtAfter notes that a pause or resume may have happened or not. Nothing tells, and a
-// second one would not do: pauses are counted, and a sandbox that is resumed without
-// being paused panics.
-func (s *sandbox) doubtAfter(err error) {
-	var failed *control.Error
-	if errors.As(err, &failed) && failed.InDoubt() {
-		s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
-			errdefs.ErrFailedPrecondition, err)
-	}
 }
 
 // Resume undoes a Pause of any container of the sandbox.
@@ -59,12 +52,19 @@ func (c *Container) Resume(ctx context.Context) error {
 			return nil
 		}
 		err := s.resume(ctx)
-		if err == nil {
+		if err == nil || inDoubt(err) {
+			// A sandbox that is resumed without being paused panics, so what has most
+			// likely happened must not be tried again.
 			s.resume = nil
 		}
-		s.doubtAfter(err)
 		return err
 	})
+}
+
+// inDoubt reports whether an operation that failed may have happened.
+func inDoubt(err error) bool {
+	var failed *control.Error
+	return errors.As(err, &failed) && failed.InDoubt()
 }
 
 // resumeDirectly undoes a pause that went over the control socket. There is no command

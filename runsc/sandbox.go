@@ -27,7 +27,7 @@ type sandbox struct {
 	// undoes the pause, or nil while the sandbox is not paused.
 	turn   chan struct{}
 	resume func(context.Context) error
-	// doubt is set for good when it is not known whether the sandbox is paused.
+	// doubt is set for good when a pause may have happened or not.
 	doubt error
 	// direct is how it is asked over its control socket, or nil. It is set before
 	// the sandbox is known to others.
