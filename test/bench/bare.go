@@ -26,7 +26,7 @@ type bare struct {
 }
 
 // newBare makes the bundle of a bare container and mounts its rootfs.
-func (s *session) newBare(ctx context.Context, of subject, w wish) (*bare, error) {
+func (s *measurement) newBare(ctx context.Context, of subject, w wish) (*bare, error) {
 	c, err := s.newContainer(ctx, of, w)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ const (
 )
 
 // measureCalls measures what is asked of a running container.
-func measureCalls(ctx context.Context, s *session) error {
+func measureCalls(ctx context.Context, s *measurement) error {
 	var list []*container
 	for _, of := range s.subjects() {
 		c, err := s.run(ctx, of, wish{})

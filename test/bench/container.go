@@ -19,7 +19,7 @@ import (
 
 // container is a container of a subject with its task.
 type container struct {
-	s *session
+	s *measurement
 	subject
 	id     string
 	pod    string // the id of the pod's root; id itself for a root
@@ -55,7 +55,7 @@ func stderrOf(stdout string) string {
 func idle() []string { return []string{"sleep", "1000000"} }
 
 // newContainer makes containerd's record of a container and its snapshot.
-func (s *session) newContainer(ctx context.Context, of subject, w wish) (*container, error) {
+func (s *measurement) newContainer(ctx context.Context, of subject, w wish) (*container, error) {
 	c := &container{s: s, subject: of, id: s.newID(of.label), stdout: w.stdout, tasks: s.client.TaskService()}
 	kind := "sandbox"
 	c.pod = c.id
@@ -180,7 +180,7 @@ func (c *container) delete(ctx context.Context) (time.Duration, error) {
 }
 
 // run makes a container and starts it.
-func (s *session) run(ctx context.Context, of subject, w wish) (*container, error) {
+func (s *measurement) run(ctx context.Context, of subject, w wish) (*container, error) {
 	c, err := s.newContainer(ctx, of, w)
 	if err != nil {
 		return nil, err

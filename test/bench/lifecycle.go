@@ -29,7 +29,7 @@ type life struct{ create, start, delete, kill, exit time.Duration }
 
 // measureLifecycle measures containers from their creation to their deletion: roots,
 // and containers in pods that run.
-func measureLifecycle(ctx context.Context, s *session) error {
+func measureLifecycle(ctx context.Context, s *measurement) error {
 	pods := map[string]*container{}
 	for _, of := range s.subjects() {
 		c, err := s.run(ctx, of, wish{})
@@ -74,7 +74,7 @@ func measureLifecycle(ctx context.Context, s *session) error {
 
 // addLives measures a container through containerd and a bare one of the same engine
 // step by step, and adds the times of both and how much longer the first took.
-func (s *session) addLives(
+func (s *measurement) addLives(
 	ctx context.Context, round int, watched *commands, kind string, of subject, w, bareWish wish,
 ) error {
 	c, err := s.newContainer(ctx, of, w)

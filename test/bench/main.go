@@ -18,7 +18,7 @@ func main() {
 // section is a part of the measurements. Those of one section share what they start.
 type section struct {
 	name    string
-	measure func(context.Context, *session) error
+	measure func(context.Context, *measurement) error
 }
 
 func sections() []section {
@@ -81,7 +81,7 @@ func measureAll(ctx context.Context, cfg settings, to *samples) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.end()) }()
-	s := &session{daemon: d, settings: cfg, samples: to}
+	s := &measurement{daemon: d, settings: cfg, samples: to}
 	var errs []error
 	for _, sec := range sections() {
 		if !cfg.wants(sec.name) || ctx.Err() != nil {

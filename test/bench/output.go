@@ -30,7 +30,7 @@ func printer() []string {
 }
 
 // measureOutput measures how fast a container's output is and what the shim does for it.
-func measureOutput(ctx context.Context, s *session) error {
+func measureOutput(ctx context.Context, s *measurement) error {
 	type turn func(fifo string, r *os.File) error
 	var turns []turn
 	for _, of := range s.subjects() {
@@ -59,7 +59,7 @@ func measureOutput(ctx context.Context, s *session) error {
 }
 
 // bareOutput measures a sandbox that was started without a shim.
-func (s *session) bareOutput(ctx context.Context, fifo string, r *os.File) (err error) {
+func (s *measurement) bareOutput(ctx context.Context, fifo string, r *os.File) (err error) {
 	b, err := s.newBare(ctx, s.subjects()[0], wish{args: printer()})
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *session) bareOutput(ctx context.Context, fifo string, r *os.File) (err 
 }
 
 // withFIFO calls f with a FIFO that is open for reading. One for stderr is beside it.
-func (s *session) withFIFO(f func(path string, r *os.File) error) error {
+func (s *measurement) withFIFO(f func(path string, r *os.File) error) error {
 	dir, err := os.MkdirTemp(s.dir, "io")
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (s *session) withFIFO(f func(path string, r *os.File) error) error {
 
 // addOutput reads what a container prints and adds how fast that was and, if there is a
 // shim, how much CPU it took of what the container took.
-func (s *session) addOutput(ctx context.Context, c *container, name string, r *os.File, shim int) error {
+func (s *measurement) addOutput(ctx context.Context, c *container, name string, r *os.File, shim int) error {
 	sleep(ctx, outputRest)
 	workBefore, err := s.cgroupCPU(c.id)
 	if err != nil {

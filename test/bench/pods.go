@@ -20,7 +20,7 @@ const (
 
 // measurePods measures what a pod keeps: memory and processes. The pods are there one
 // after the other, because shims of one kind share memory.
-func measurePods(ctx context.Context, s *session) error {
+func measurePods(ctx context.Context, s *measurement) error {
 	for round := range s.part(5, 3) {
 		err := inTurn(round, s.subjects(), func(of subject) error {
 			pod, err := s.run(ctx, of, wish{})
@@ -50,7 +50,7 @@ func measurePods(ctx context.Context, s *session) error {
 }
 
 // measureGrowth measures what each further container of a pod adds to the shim.
-func measureGrowth(ctx context.Context, s *session) error {
+func measureGrowth(ctx context.Context, s *measurement) error {
 	// What the commands keep is a process for each container: see podPSS.
 	subjects := slices.DeleteFunc(s.subjects(), func(of subject) bool { return of.name == cli })
 	for round := range s.part(6, 3) {
@@ -89,7 +89,7 @@ func measureGrowth(ctx context.Context, s *session) error {
 }
 
 // measureIdle measures the CPU that shims use while nothing is asked of them.
-func measureIdle(ctx context.Context, s *session) error {
+func measureIdle(ctx context.Context, s *measurement) error {
 	shims := map[string]int{}
 	for _, of := range s.subjects() {
 		pod, err := s.run(ctx, of, wish{})
@@ -142,7 +142,7 @@ func (c *container) grow(ctx context.Context, withExec bool) error {
 }
 
 // addMemory adds the memory of a pod's helpers and returns those.
-func (s *session) addMemory(ctx context.Context, measure string, pod *container) ([]int, error) {
+func (s *measurement) addMemory(ctx context.Context, measure string, pod *container) ([]int, error) {
 	sleep(ctx, rest)
 	helpers, err := pod.helpers()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 // measurePrograms measures the shims' binaries. Versions are asked for more often than
 // there are rounds, as that is short.
-func measurePrograms(ctx context.Context, s *session) error {
+func measurePrograms(ctx context.Context, s *measurement) error {
 	type program struct{ name, path string }
 	programs := []program{{auto, s.tool(ourShim)}, {runc, s.tool(runcShim)}}
 	for _, p := range programs {

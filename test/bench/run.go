@@ -10,8 +10,8 @@ import (
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 )
 
-// session is what the sections share.
-type session struct {
+// measurement is what the sections share.
+type measurement struct {
 	*daemon
 	settings
 	*samples
@@ -35,7 +35,7 @@ type subject struct {
 }
 
 // subjects returns who is measured.
-func (s *session) subjects() []subject {
+func (s *measurement) subjects() []subject {
 	ours := func(control string) *runtimeoptions.Options {
 		return &runtimeoptions.Options{
 			TypeUrl: "io.containerd.runsc.v1.options",
@@ -71,14 +71,14 @@ func inTurn[T any](round int, items []T, f func(T) error) error {
 
 // newID returns the id of a container. All have the same length, as runsc takes a
 // prefix of an id for the id.
-func (s *session) newID(label string) string {
+func (s *measurement) newID(label string) string {
 	s.serial++
 	return fmt.Sprintf("%s%04d", label, s.serial)
 }
 
 // removeAll removes the containers that are still there, the youngest first. It works
 // when a measurement was interrupted.
-func (s *session) removeAll() error {
+func (s *measurement) removeAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var errs []error
