@@ -2,9 +2,32 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/containerd/errdefs"
 )
+
+// Read returns the content of the file. No file is NotFound, one that has more than
+// limit bytes InvalidArgument.
+func Read(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes: %w", path, limit, errdefs.ErrInvalidArgument)
+	}
+	return b, err
+}
 
 // Write replaces the file, which only its owner can read.
 func Write(path string, content []byte) error {

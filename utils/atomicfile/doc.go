@@ -1,5 +1,5 @@
 // Package atomicfile replaces files in one step, so that a reader sees the old content
-// or the new one whenever the writer dies.
+// or the new one whenever the writer dies, and reads them with a bound.
 //
 // Unlike the libraries for this it does not wait for the disk: what the shim keeps
 // describes processes that end with the machine, and waiting for it three times would

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
@@ -41,20 +40,9 @@ func Append(path string, v any) error {
 // Last reads the last value in the file into v. No file is NotFound; one that holds no
 // value, or has more than limit bytes, is InvalidArgument.
 func Last[T any](path string, limit int64, v *T) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
-	}
+	b, err := atomicfile.Read(path, limit)
 	if err != nil {
 		return err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return err
-	}
-	if int64(len(b)) > limit {
-		return fmt.Errorf("%s has more than %d bytes: %w", path, limit, errdefs.ErrInvalidArgument)
 	}
 	// What follows the last line's end was cut short.
 	lines := bytes.Split(b, []byte{'\n'})
