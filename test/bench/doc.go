@@ -16,19 +16,20 @@
 // them, but what containerd does for the call is, such as the bundle and the start of
 // the shim's process in Create. Streams are empty but where output is measured.
 //
-// "Beyond the command in it" is the time of the call less that of the command that the
-// shim runs in it (runsc or runc create, start, delete), which the kernel tells. Both
-// shims' Create has the start of a shim process in it. A container is deleted when its
-// process (for gVisor the sandbox) has ended, so that no delete includes the end of a
-// sandbox; and a moment passes between steps.
-//
-// "Beyond the bare command" compares with a command that is run without a shim, for an
-// equal container: same spec, same kind of snapshot mounted as its rootfs, the flags and
+// "Beyond the bare command" is the time of the call less that of the command that the
+// shim runs for it (runsc or runc create, start, delete), run without a shim for an equal
+// container: same spec, same kind of snapshot mounted as its rootfs, the flags and
 // streams of the shim. The two containers live side by side, one step of the one and then
-// of the other, and the median is that of the differences. A sandbox's start takes tens
-// of milliseconds, and not the same twice, so that this varies by more than what it is
-// to show; it has no bound, and says whether the shim's command takes longer than a bare
-// one.
+// of the other, and the median is that of the differences. Both shims' Create has the
+// start of a shim process in it. A container is deleted when its process (for gVisor the
+// sandbox) has ended, so that no delete includes the end of a sandbox; and a moment
+// passes between steps.
+//
+// A sandbox's start takes tens of milliseconds, and not the same twice, so that this
+// varies by some milliseconds from run to run. "Beyond the command in it" is what a call
+// takes beyond the command that was run in that very call, whose time the kernel tells.
+// It is the more exact one, has no bound, and says whether a bound on the former is
+// missed by the shim or by chance.
 //
 // The subcontainer of the rows about kill is a container in a pod. It has CRI's
 // annotations, by which both shims group; for runc it is a plain container that the

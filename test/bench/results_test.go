@@ -34,8 +34,8 @@ func TestVerdict(t *testing.T) {
 		"value missed":          {podProcesses, map[string]float64{auto: 2}, false},
 		"at least met":          {outputRate, map[string]float64{auto: 96, bareRunsc: 100}, true},
 		"at least missed":       {outputRate, map[string]float64{auto: 94, bareRunsc: 100}, false},
-		"less than the command": {ownTime("root", "start"), map[string]float64{auto: -1, runc: 2}, true},
-		"runc less than its":    {ownTime("root", "start"), map[string]float64{auto: 1, runc: -2}, false},
+		"less than the command": {beyondTime("root", "start"), map[string]float64{auto: -1, runc: 2}, true},
+		"runc less than its":    {beyondTime("root", "start"), map[string]float64{auto: 1, runc: -2}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := sampled(map[string]map[string]float64{test.measure: test.values})
@@ -56,7 +56,7 @@ func TestReport(t *testing.T) {
 		execCycle:                 {auto: 20, cli: 30, runc: 10},
 		idleCPU:                   {auto: 1},
 		outputRate:                {auto: 100, runc: 50, bareRunsc: 100},
-		ownTime("root", "start"):  {auto: 1, runc: -2},
+		beyondTime("root", "start"):  {auto: 1, runc: -2},
 		callTime("root", "start"): {auto: 10, runc: 5, bareRunsc: 9, bareRunc: 7},
 	})}
 	if r.missed() != 2 {
