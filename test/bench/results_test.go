@@ -53,11 +53,11 @@ func TestVerdict(t *testing.T) {
 // is missed.
 func TestReport(t *testing.T) {
 	r := report{results: sampled(map[string]map[string]float64{
-		execCycle:                 {auto: 20, cli: 30, runc: 10},
-		idleCPU:                   {auto: 1},
-		outputRate:                {auto: 100, runc: 50, bareRunsc: 100},
-		beyondTime("root", "start"):  {auto: 1, runc: -2},
-		callTime("root", "start"): {auto: 10, runc: 5, bareRunsc: 9, bareRunc: 7},
+		execCycle:                   {auto: 20, cli: 30, runc: 10},
+		idleCPU:                     {auto: 1},
+		outputRate:                  {auto: 100, runc: 50, bareRunsc: 100},
+		beyondTime("root", "start"): {auto: 1, runc: -2},
+		callTime("root", "start"):   {auto: 10, runc: 5, bareRunsc: 9, bareRunc: 7},
 	})}
 	if r.missed() != 2 {
 		t.Errorf("%d bounds are missed, want 2", r.missed())
