@@ -60,53 +60,31 @@ func (c *Container) Wait(ctx context.Context) (Exit, error) {
 // when the sandbox is gone, because a delete that follows would kill it while it still
 // writes what it has cached of files.
 func (c *Container) waitRoot(ctx context.Context, s *sandbox) (Exit, error) {
-	asking, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make(chan Exit, 1)
-	if s.direct != nil {
-		go func() {
-			defer close(answers)
-			status, err := s.direct.Wait(asking, c.id)
-			// The sandbox ends when nobody is connected any more.
-			s.direct.Close()
-			if err == nil {
-				answers <- Exit{Status: status, At: time.Now()}
-			}
-		}()
-	} else {
-		close(answers)
-	}
-	var late <-chan Exit // the answer of a sandbox that has gone since
-	select {
-	case exit, ok := <-answers:
-		if ok {
-			if !s.endsWithin(ctx, lastWrites) && ctx.Err() == nil {
-				log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
-			}
-			return exit, nil
+	ask := func(ctx context.Context) (Exit, error) {
+		if s.direct == nil {
+			return Exit{}, errors.New("no control socket")
 		}
-	case <-s.life.Done():
-		late = answers
-	case <-ctx.Done():
-		return Exit{}, ctx.Err()
+		status, err := s.direct.Wait(ctx, c.id)
+		// The sandbox ends when nobody is connected any more.
+		s.direct.Close()
+		return Exit{Status: status, At: time.Now()}, err
 	}
-	select {
-	case <-s.life.Done():
-	case <-ctx.Done():
-		return Exit{}, ctx.Err()
+	exit, err := askUntilEnd(ctx, s, ask, func() int { return s.exit.Status })
+	if err == nil && !s.endsWithin(ctx, lastWrites) && ctx.Err() == nil {
+		log.G(ctx).Warnf("the sandbox of %s is still there %s after init ended", c.name, lastWrites)
 	}
-	if late != nil {
-		time.AfterFunc(grace, cancel)
-		if exit, ok := <-late; ok {
-			return exit, nil
-		}
-	}
-	return Exit{Status: s.exit.Status, At: s.exit.At}, nil
+	return exit, err
 }
 
 // nearest asks for an exit, and if the sandbox ends and there is no answer in
 // time, the process was killed with it.
 func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, error)) (Exit, error) {
+	return askUntilEnd(ctx, s, ask, func() int { return killed })
+}
+
+// askUntilEnd asks for an exit. If there is no answer, or none in time after the sandbox
+// has ended, the status is what otherwise says then.
+func askUntilEnd(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, error), otherwise func() int) (Exit, error) {
 	asking, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	// No goroutine waits beside the one that asks: there is one of these for each
@@ -120,7 +98,7 @@ func nearest(ctx context.Context, s *sandbox, ask func(context.Context) (Exit, e
 	// The source is lost, and so is the process, or will be.
 	select {
 	case <-s.life.Done():
-		return Exit{Status: killed, At: s.exit.At}, nil
+		return Exit{Status: otherwise(), At: s.exit.At}, nil
 	case <-ctx.Done():
 		return Exit{}, ctx.Err()
 	}
