@@ -155,8 +155,10 @@ func (f *fakeRuntime) Processes(ctx context.Context) ([]int, error) {
 func (f *fakeRuntime) Stats(ctx context.Context) (*Stats, error) {
 	return &Stats{}, f.call(ctx, "stats")
 }
-func (f *fakeRuntime) Pause(ctx context.Context) error  { return f.call(ctx, "pause") }
-func (f *fakeRuntime) Resume(ctx context.Context) error { return f.call(ctx, "resume") }
+func (f *fakeRuntime) Pause(ctx context.Context) error                  { return f.call(ctx, "pause") }
+func (f *fakeRuntime) Resume(ctx context.Context) error                 { return f.call(ctx, "resume") }
+func (f *fakeRuntime) Fit(context.Context, *specs.LinuxResources) error { return nil }
+
 func (f *fakeRuntime) Update(ctx context.Context, _ *specs.LinuxResources) error {
 	return f.call(ctx, "update")
 }

@@ -137,3 +137,11 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 		return c.rt.Update(ctx, res)
 	}
 }
+
+// Fit makes res, what the containers of the pod may use together, what the sandbox may
+// use, unless it was said otherwise when the pod was created.
+func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	return c.rt.Fit(ctx, res)
+}

@@ -41,6 +41,8 @@ type Runtime interface {
 	Resume(ctx context.Context) error
 	// Update changes the resources of the sandbox.
 	Update(ctx context.Context, res *specs.LinuxResources) error
+	// Fit does the same for a pod of which nobody has said otherwise what it may use.
+	Fit(ctx context.Context, res *specs.LinuxResources) error
 	// Delete ends the container and removes what the runtime keeps for it. It
 	// succeeds when there is nothing left to do.
 	Delete(ctx context.Context) error

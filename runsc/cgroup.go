@@ -12,51 +12,60 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
 )
 
+// cgroups are those of a container, by the spec in its bundle.
+type cgroups struct {
+	// cgroupsPath is the container's own, cgroupParent that of a pod's sandbox.
+	cgroupsPath, cgroupParent string
+	// madeCgroup tells that the shim made the latter.
+	madeCgroup bool
+}
+
+func cgroupsOf(spec *specs.Spec) cgroups {
+	c := cgroups{
+		cgroupParent: spec.Annotations[adapt.CgroupParent],
+		madeCgroup:   spec.Annotations[adapt.MadeCgroup] != "",
+	}
+	if spec.Linux != nil {
+		c.cgroupsPath = spec.Linux.CgroupsPath
+	}
+	return c
+}
+
 // removeCgroup removes the container's cgroup where runsc left it: it does so when
 // a create fails, and when a container is deleted after its sandbox. Only a cgroup
-// that is named after the container is taken for the container's own.
+// that is named after the container is taken for the container's own. With a pod's root
+// goes the pod's cgroup, if the shim made it.
 func (c *Container) removeCgroup() error {
-	path, err := c.cgroupPath()
-	if err != nil {
-		return err
+	of := c.cgroups
+	if !c.learned {
+		// No spec: then there was no cgroup either.
+		spec, err := oci.Load(c.bundle)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+		if err == nil {
+			of = cgroupsOf(spec)
+		}
 	}
+	var dirs []string
 	// cgroupfs drivers name it by the id, some with a prefix and a dash before it.
-	base := filepath.Base(path)
-	if base != c.name && !strings.HasSuffix(base, "-"+c.name) || strings.Contains(path, ":") {
-		return nil
+	base := filepath.Base(of.cgroupsPath)
+	if (base == c.name || strings.HasSuffix(base, "-"+c.name)) && !cgroup.IsSystemd(of.cgroupsPath) {
+		dirs = cgroup.Dirs(of.cgroupsPath)
+	}
+	if of.madeCgroup && c.root {
+		dirs = append(dirs, cgroup.Dirs(of.cgroupParent)...)
 	}
 	var errs []error
-	for _, dir := range cgroup.Dirs(path) {
+	for _, dir := range dirs {
 		errs = append(errs, removeTree(dir))
 	}
 	return errors.Join(errs...)
-}
-
-// cgroupPath returns what the spec says, or "" if there is none: then there was no
-// cgroup either.
-func (c *Container) cgroupPath() (string, error) {
-	if c.learned {
-		return c.cgroupsPath, nil
-	}
-	spec, err := oci.Load(c.bundle)
-	if errdefs.IsNotFound(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return cgroupsPath(spec), nil
-}
-
-func cgroupsPath(spec *specs.Spec) string {
-	if spec.Linux == nil {
-		return ""
-	}
-	return spec.Linux.CgroupsPath
 }
 
 // removeTree removes a cgroup and those in it. One that is in use stays; that is

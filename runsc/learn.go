@@ -18,17 +18,17 @@ type learnt struct {
 	// CAP_NET_RAW, and keepOwner leaves their streams to whom they belong.
 	caps              control.Capabilities
 	netRaw, keepOwner bool
-	cgroupsPath       string
+	cgroups
 }
 
 // learn takes from the spec what is needed later. An unknown capability is
 // InvalidArgument.
 func (c *Container) learn(spec *specs.Spec) error {
 	l := learnt{
-		learned:     true,
-		netRaw:      c.flag("net-raw", spec.Annotations),
-		keepOwner:   c.flag("rootless", spec.Annotations),
-		cgroupsPath: cgroupsPath(spec),
+		learned:   true,
+		netRaw:    c.flag("net-raw", spec.Annotations),
+		keepOwner: c.flag("rootless", spec.Annotations),
+		cgroups:   cgroupsOf(spec),
 	}
 	var err error
 	if l.caps, err = control.NewCapabilities(spec.Process.Capabilities, l.netRaw); err != nil {
@@ -38,19 +38,23 @@ func (c *Container) learn(spec *specs.Spec) error {
 	return nil
 }
 
-// flag returns the value of a flag of runsc that is false by default. An annotation
-// comes after the command line (FixConfig in runsc/specutils), if runsc allows it at
-// all; a container whose annotation it does not allow is never created.
+// flag returns the value of a flag of runsc that is false by default.
 func (c *Container) flag(name string, annotations map[string]string) bool {
-	value := annotations["dev.gvisor.flag."+name]
-	if value == "" {
-		for _, flag := range slices.Backward(c.runc.ExtraArgs) {
-			if v, ok := strings.CutPrefix(flag, "--"+name+"="); ok {
-				value = v
-				break
-			}
+	on, err := strconv.ParseBool(c.flagText(name, annotations))
+	return err == nil && on
+}
+
+// flagText returns the value of a flag of runsc, or "" where it has its default. An
+// annotation comes after the command line (FixConfig in runsc/specutils), if runsc allows
+// it at all; a container whose annotation it does not allow is never created.
+func (c *Container) flagText(name string, annotations map[string]string) string {
+	if value := annotations["dev.gvisor.flag."+name]; value != "" {
+		return value
+	}
+	for _, flag := range slices.Backward(c.runc.ExtraArgs) {
+		if value, ok := strings.CutPrefix(flag, "--"+name+"="); ok {
+			return value
 		}
 	}
-	on, err := strconv.ParseBool(value)
-	return err == nil && on
+	return ""
 }

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"containerd-shim-runsc/utils/oci"
 )
 
 // CreateOptions are what Create needs beside the bundle.
@@ -30,11 +27,9 @@ type CreateOptions struct {
 // sandbox. It returns the id of the sandbox process on the host and, with a
 // terminal, the terminal's master. A failed Create leaves nothing of runsc's.
 func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, master *os.File, err error) {
-	if err := c.learn(opts.Spec); err != nil {
+	limits, restore, err := c.adapt(ctx, opts.Spec)
+	if err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
-	}
-	if err := c.nameSandbox(opts.Spec, c.sandboxID); err != nil {
-		return 0, nil, err
 	}
 	pidFile := filepath.Join(c.bundle, "sandbox.pid")
 	ropts := &runc.CreateOpts{PidFile: pidFile, IO: files(opts.Stdio)}
@@ -59,11 +54,13 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	defer hold.Release()
 	defer func() {
 		if err != nil {
-			// The bundle may be tried again, and then names its sandbox as the
-			// caller does.
-			err = errors.Join(err, c.undoCreate(ctx), c.nameSandbox(opts.Spec, strings.TrimSuffix(c.sandboxID, idEnd)))
+			err = errors.Join(err, c.undoCreate(ctx), restore())
 		}
 	}()
+	pod, err := c.prepareCgroup(limits)
+	if err != nil {
+		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
+	}
 	if err := c.do(ctx, "create", func(r *runc.Runc) error {
 		return r.Create(ctx, c.id, c.bundle, ropts)
 	}); err != nil {
@@ -73,7 +70,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	if err != nil || pid <= 0 {
 		return 0, nil, fmt.Errorf("runsc create %s: pid file %s: %w", c.name, pidFile, errors.Join(err, errdefs.ErrInternal))
 	}
-	if err := c.adopt(ctx, pid, hold); err != nil {
+	if err := c.adopt(ctx, pid, hold, pod); err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
 	}
 	if receive != nil {
@@ -82,14 +79,6 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 		}
 	}
 	return pid, master, nil
-}
-
-// nameSandbox makes the spec of a container in a sandbox name it by this id.
-func (c *Container) nameSandbox(spec *specs.Spec, id string) error {
-	if !c.root && oci.SetSandboxID(spec, id) {
-		return oci.Save(c.bundle, spec)
-	}
-	return nil
 }
 
 // Start starts the container's init. stdio are the streams given to Create.
@@ -108,12 +97,6 @@ func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 		_, err := c.raw(ctx, r, std, false, "start", c.id)
 		return err
 	})
-}
-
-// Update changes the resources of the sandbox, which are what all its containers
-// may use together.
-func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error {
-	return c.do(ctx, "update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
 }
 
 // Delete ends the container if it runs and removes what runsc keeps for it. It

@@ -29,6 +29,9 @@ type sandbox struct {
 	resume func(context.Context) error
 	// doubt is set for good when a pause may have happened or not.
 	doubt error
+	// pod is set for the sandbox of a pod that this shim created, before it is known
+	// to others.
+	pod *podLimits
 	// direct is how it is asked over its control socket, or nil. It is set before
 	// the sandbox is known to others.
 	direct *direct
@@ -153,7 +156,7 @@ func (c *Container) sandbox() *sandbox {
 
 // adopt finds the sandbox in which the container was just created, and watches it
 // if nobody in this shim does.
-func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold) error {
+func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold, pod *podLimits) error {
 	c.driver.mu.Lock()
 	s := c.driver.sandboxes[c.sandboxID]
 	c.driver.mu.Unlock()
@@ -167,6 +170,8 @@ func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold) error
 		if err != nil {
 			return err
 		}
+		s.pod = pod
+		s.measure(ctx)
 		if !c.commandsOnly {
 			s.direct = c.findSocket(ctx)
 		}

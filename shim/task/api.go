@@ -92,11 +92,7 @@ func (s *Service) createRPC(ctx context.Context, r *taskapi.CreateTaskRequest) (
 }
 
 func (s *Service) startRPC(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
-	c, err := s.container(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	pid, err := c.Start(ctx, r.ExecID)
+	pid, err := s.start(ctx, r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}

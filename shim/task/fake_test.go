@@ -61,8 +61,10 @@ func (f *fakeRuntime) Stats(context.Context) (*proc.Stats, error) {
 	}
 	return &proc.Stats{CPUTotal: 7}, nil
 }
-func (f *fakeRuntime) Pause(context.Context) error  { return nil }
-func (f *fakeRuntime) Resume(context.Context) error { return nil }
+func (f *fakeRuntime) Pause(context.Context) error                      { return nil }
+func (f *fakeRuntime) Resume(context.Context) error                     { return nil }
+func (f *fakeRuntime) Fit(context.Context, *specs.LinuxResources) error { return nil }
+
 func (f *fakeRuntime) Update(_ context.Context, r *specs.LinuxResources) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -52,7 +52,7 @@ type Service struct {
 
 	mu    sync.Mutex
 	tasks map[string]*task
-	// updates counts the changes of tasks' resources.
+	// updates counts the changes of tasks' resources, and the tasks that came.
 	updates int
 	// ending is set when the shim was told to end with no task left but those
 	// that are still being created: it ends if none of them succeeds.
@@ -142,10 +142,26 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	}
 	s.mu.Lock()
 	t.container = c
+	s.updates++
 	s.ending = false
 	s.mu.Unlock()
 	st, err := c.Status("")
 	return st.PID, err
+}
+
+// start starts a process. A container that is started adds to what its pod may use.
+func (s *Service) start(ctx context.Context, id, execID string) (pid int, err error) {
+	t, err := s.task(id)
+	if err != nil {
+		return 0, err
+	}
+	if execID == "" && !t.place.Root {
+		err := s.giveSum(t, func(sum *specs.LinuxResources) error { return t.container.Fit(ctx, sum) })
+		if err != nil {
+			log.G(ctx).WithError(err).Warnf("start %s: the limits of its pod", id)
+		}
+	}
+	return t.container.Start(ctx, execID)
 }
 
 func watchMemory(pid int) (func() bool, error) {

@@ -23,14 +23,22 @@ func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResourc
 	if err != nil {
 		return err
 	}
+	if err := s.giveSum(t, func(sum *specs.LinuxResources) error { return t.container.Update(ctx, sum) }); err != nil {
+		undo()
+		return err
+	}
+	return nil
+}
+
+// giveSum gives a pod's sandbox what its containers may use together.
+func (s *Service) giveSum(t *task, give func(*specs.LinuxResources) error) error {
 	for {
 		sum, updates := s.podResources(t)
-		if err := t.container.Update(ctx, sum); err != nil {
-			undo()
+		if err := give(sum); err != nil {
 			return err
 		}
-		// Of two updates at once, the sandbox may have been given the older sum
-		// last. Whoever made it gives the newer one then.
+		// Of two at once, the sandbox may have been given the older sum last.
+		// Whoever gave it gives the newer one then.
 		if s.updateCount() == updates {
 			return nil
 		}

@@ -40,6 +40,41 @@ func Of(pid int) (Membership, error) {
 	return Membership{v1: v1, unified: unified}, nil
 }
 
+// At returns the cgroup with this path, with v1 the ones of that path of all controllers.
+func At(path string) Membership {
+	m := Membership{unified: path, v1: map[string]string{}}
+	if Unified() {
+		return m
+	}
+	entries, err := os.ReadDir(Root)
+	if err != nil {
+		return m
+	}
+	for _, e := range entries {
+		m.v1[e.Name()] = path
+	}
+	return m
+}
+
+// Exists tells that there is such a cgroup.
+func (m Membership) Exists() bool {
+	_, err := os.Stat(m.File("memory", "cgroup.procs", "cgroup.procs"))
+	return err == nil
+}
+
+// Path returns the cgroup's path below the root of the hierarchy of memory.
+func (m Membership) Path() string {
+	if path, ok := m.v1["memory"]; ok {
+		return path
+	}
+	return m.unified
+}
+
+func (m Membership) hasV1(controller string) bool {
+	_, ok := m.v1[controller]
+	return ok
+}
+
 // File returns the path of a controller's file, which has different names with v1
 // and with v2.
 func (m Membership) File(controller, v1, v2 string) string {
@@ -64,6 +99,15 @@ func (m Membership) CPUUsage() (uint64, error) {
 	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 }
 
+// MemoryUsage returns the memory that the cgroup uses, in bytes.
+func (m Membership) MemoryUsage() (int64, error) {
+	text, err := read(m.File("memory", "memory.usage_in_bytes", "memory.current"))
+	if err != nil || text == "" {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
+}
+
 // Value returns the number beside key in a file of keys and numbers.
 func Value(file, key string) (uint64, error) {
 	b, err := os.ReadFile(file)
@@ -77,4 +121,23 @@ func Value(file, key string) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no %s", file, key)
+}
+
+// IsSystemd tells that a spec's cgroup path is one for systemd to make: slice:prefix:name.
+func IsSystemd(cgroupsPath string) bool { return strings.Contains(cgroupsPath, ":") }
+
+// Parent returns the path of the cgroup above the one that a spec's cgroup path stands
+// for, or "/".
+func Parent(cgroupsPath string) string {
+	slice, _, systemd := strings.Cut(cgroupsPath, ":")
+	if !systemd {
+		return filepath.Dir(filepath.Clean("/" + cgroupsPath))
+	}
+	// The slice a-b.slice is in a.slice: systemd.slice(5).
+	parts := strings.Split(strings.TrimSuffix(slice, ".slice"), "-")
+	path := "/"
+	for i := range parts {
+		path = filepath.Join(path, strings.Join(parts[:i+1], "-")+".slice")
+	}
+	return path
 }

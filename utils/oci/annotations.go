@@ -70,3 +70,13 @@ func SetSandboxID(spec *specs.Spec, sandbox string) bool {
 	}
 	return changed
 }
+
+// InPod tells that a CRI implementation made the spec.
+func InPod(spec *specs.Spec) bool {
+	return spec.Annotations[containerdType] != "" || spec.Annotations[crioType] != ""
+}
+
+// PodUID returns the uid that Kubernetes gave the pod, or "" if the spec does not say it.
+func PodUID(spec *specs.Spec) string {
+	return spec.Annotations["io.kubernetes.cri.sandbox-uid"]
+}

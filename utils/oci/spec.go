@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"containerd-shim-runsc/utils/atomicfile"
 	"containerd-shim-runsc/utils/jsonfile"
 )
 
@@ -32,6 +33,23 @@ func Load(bundle string) (*specs.Spec, error) {
 		return nil, fmt.Errorf("spec %s has no process or no root: %w", path, errdefs.ErrInvalidArgument)
 	}
 	return &spec, nil
+}
+
+// Read returns the spec's file as it is, for Restore. A missing one is NotFound.
+func Read(bundle string) ([]byte, error) {
+	b, err := atomicfile.Read(filepath.Join(bundle, ConfigName), maxSpec)
+	if err != nil {
+		return nil, fmt.Errorf("spec: %w", err)
+	}
+	return b, nil
+}
+
+// Restore gives the bundle a spec back that Read returned.
+func Restore(bundle string, spec []byte) error {
+	if err := atomicfile.Write(filepath.Join(bundle, ConfigName), spec); err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	return nil
 }
 
 // Save replaces the spec of the bundle in one step.

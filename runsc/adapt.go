@@ -1,0 +1,44 @@
+package runsc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/runsc/adapt"
+	"containerd-shim-runsc/utils/oci"
+)
+
+// adapt makes the spec one by which runsc does what the caller's asks for, writes it to
+// the bundle, and takes from it what is needed later. The undo gives the bundle the
+// caller's spec back, as it may be tried again.
+func (c *Container) adapt(ctx context.Context, spec *specs.Spec) (pod *adapt.PodLimits, restore func() error, err error) {
+	res, err := adapt.Spec(spec, adapt.Options{
+		Place:          oci.Place{Root: c.root, SandboxID: c.sandboxID},
+		RunscSandboxID: c.sandboxID,
+		Flag:           func(name string) string { return c.flagText(name, spec.Annotations) },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, note := range res.Notes {
+		log.G(ctx).Warnf("container %s: %s", c.name, note)
+	}
+	c.runc.ExtraArgs = append(c.runc.ExtraArgs, res.Flags...)
+	if err := c.learn(spec); err != nil {
+		return nil, nil, err
+	}
+	if !res.Changed {
+		return res.Pod, func() error { return nil }, nil
+	}
+	callers, err := oci.Read(c.bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := oci.Save(c.bundle, spec); err != nil {
+		return nil, nil, fmt.Errorf("adapt it for runsc: %w", err)
+	}
+	return res.Pod, func() error { return oci.Restore(c.bundle, callers) }, nil
+}

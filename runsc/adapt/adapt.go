@@ -1,0 +1,78 @@
+package adapt
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/oci"
+)
+
+// Options are what a container is and how its runsc is called.
+type Options struct {
+	// Place is where the container belongs.
+	Place oci.Place
+	// RunscSandboxID is the sandbox's id as runsc knows it.
+	RunscSandboxID string
+	// Flag returns the value of a flag of runsc, "" where it is not set. Flags that
+	// the spec's annotations set are among them.
+	Flag func(name string) string
+}
+
+// Result is what became of a spec.
+type Result struct {
+	// Changed tells that the spec was changed.
+	Changed bool
+	// Flags are further flags for every runsc command on the container, each in
+	// the form --name=value.
+	Flags []string
+	// Pod is set for the root of a pod.
+	Pod *PodLimits
+	// Notes say, a sentence each, what the spec asks for and the sandbox does not do.
+	Notes []string
+}
+
+// adaptation is one spec on its way through the steps.
+type adaptation struct {
+	Options
+	Result
+	spec *specs.Spec
+}
+
+// Spec changes the spec. It refuses one that asks for what cannot be had, and must not
+// be left out, with the errdefs kind that fits.
+func Spec(spec *specs.Spec, o Options) (Result, error) {
+	a := &adaptation{Options: o, spec: spec}
+	for _, step := range []func(*adaptation) error{
+		nameSandbox,
+		joinPodCgroup,
+		limitPod,
+	} {
+		if err := step(a); err != nil {
+			return Result{}, err
+		}
+	}
+	return a.Result, nil
+}
+
+// note records what is not done.
+func (a *adaptation) note(format string, args ...any) {
+	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
+}
+
+// annotate sets an annotation.
+func (a *adaptation) annotate(key, value string) {
+	if a.spec.Annotations == nil {
+		a.spec.Annotations = map[string]string{}
+	}
+	a.spec.Annotations[key] = value
+	a.Changed = true
+}
+
+// nameSandbox makes a container's spec name its sandbox as runsc does.
+func nameSandbox(a *adaptation) error {
+	if !a.Place.Root && oci.SetSandboxID(a.spec, a.RunscSandboxID) {
+		a.Changed = true
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package runsc
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/runsc/adapt"
+	"containerd-shim-runsc/utils/cgroup"
+)
+
+// Update changes the resources of the sandbox, which are what all its containers
+// may use together.
+func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error {
+	s := c.sandbox()
+	own, ok := s.podCgroup()
+	if !ok {
+		return c.do(ctx, "update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
+	}
+	// runsc would leave a cgroup alone that the kubelet has made.
+	limits, err := own.Limits()
+	if err != nil {
+		return fmt.Errorf("update %s: %w", c.name, err)
+	}
+	if err := own.SetLimits(s.pod.with(limits, res)); err != nil {
+		return fmt.Errorf("update %s: %w: %w", c.name, errdefs.ErrFailedPrecondition, err)
+	}
+	return nil
+}
+
+// Fit changes the resources of a pod's sandbox to those that its containers have
+// together, unless it was said what the pod may use when it was created.
+func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
+	if s := c.sandbox(); s == nil || s.pod == nil || s.pod.Known {
+		return nil
+	}
+	return c.Update(ctx, res)
+}
+
+// podLimits are what is known of what a pod may use.
+type podLimits struct {
+	adapt.PodLimits
+	// path is that of the cgroup that has the limits, or "" if systemd makes it.
+	path string
+}
+
+// podCgroup returns the cgroup with the limits of a pod's sandbox, if the sandbox is in
+// it and it is not systemd's to change.
+func (s *sandbox) podCgroup() (cgroup.Membership, bool) {
+	if s == nil || s.pod == nil || s.pod.path == "" {
+		return cgroup.Membership{}, false
+	}
+	m, err := cgroup.Of(s.pid)
+	// With v2 it is in one in it.
+	if err != nil || m.Path() != s.pod.path && filepath.Dir(m.Path()) != s.pod.path {
+		return cgroup.Membership{}, false
+	}
+	return cgroup.At(s.pod.path), true
+}
+
+// prepareCgroup makes the cgroup of a pod whose sandbox is about to be created, unless a
+// kubelet has made it, and sees to that the pod's limits hold. runsc would make it too,
+// but remove it only when nothing is in it any more, and wait for that.
+func (c *Container) prepareCgroup(pod *adapt.PodLimits) (*podLimits, error) {
+	if pod == nil {
+		return nil, nil
+	}
+	p := &podLimits{PodLimits: *pod}
+	if cgroup.IsSystemd(c.cgroupsPath) {
+		return p, nil
+	}
+	p.path = filepath.Clean("/" + c.cgroupsPath)
+	if c.cgroupParent == "" {
+		return p, nil
+	}
+	p.path = filepath.Clean("/" + c.cgroupParent)
+	if c.madeCgroup {
+		if err := cgroup.Make(p.path); err != nil {
+			return nil, fmt.Errorf("make the pod's cgroup: %w", err)
+		}
+	}
+	m := cgroup.At(p.path)
+	limits, err := m.Limits()
+	if err == nil && (pod.Memory > 0 && limits.Memory == 0 || pod.Quota > 0 && limits.Quota == 0) {
+		err = m.SetLimits(pod.Limits)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("limits of the pod's cgroup %s: %w", p.path, err)
+	}
+	return p, nil
+}
+
+// measure takes note of what a pod's sandbox needs for itself, which comes on top of what
+// its containers are given if nobody has said what the pod may use.
+func (s *sandbox) measure(ctx context.Context) {
+	m, ok := s.podCgroup()
+	if !ok || s.pod.Known {
+		return
+	}
+	var err error
+	if s.pod.Beyond.Memory, err = m.MemoryUsage(); err != nil {
+		log.G(ctx).WithError(err).Warn("what the sandbox needs for itself is not known")
+	}
+}
+
+// with returns the limits after an update by res, which keeps what it does not name.
+func (p *podLimits) with(limits cgroup.Limits, res *specs.LinuxResources) cgroup.Limits {
+	named := cgroup.LimitsOf(res)
+	if res.Memory != nil && res.Memory.Limit != nil {
+		limits.Memory = named.Memory
+		if named.Memory > 0 {
+			limits.Memory += p.Beyond.Memory
+		}
+	}
+	if res.CPU != nil && res.CPU.Quota != nil {
+		limits.Quota = named.Quota
+		if named.Quota > 0 {
+			limits.Quota += p.Beyond.Quota
+		}
+	}
+	limits.Shares = named.Shares
+	return limits
+}

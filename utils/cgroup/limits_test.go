@@ -1,0 +1,85 @@
+package cgroup
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestParent(t *testing.T) {
+	for path, want := range map[string]string{
+		"/kubepods/pod1/web": "/kubepods/pod1",
+		"/web":               "/",
+		"":                   "/",
+		"a/b":                "/a",
+		"kubepods-burstable-pod1_2.slice:cri-containerd:web": "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice",
+		"system.slice:runsc:web":                             "/system.slice",
+	} {
+		if got := Parent(path); got != want {
+			t.Errorf("%q: have %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestLimitsOf(t *testing.T) {
+	quota, period, shares, memory := int64(5000), uint64(10000), uint64(7), int64(-1)
+	got := LimitsOf(&specs.LinuxResources{
+		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
+		Memory: &specs.LinuxMemory{Limit: &memory},
+	})
+	if want := (Limits{Quota: 50000, Shares: 7}); got != want {
+		t.Errorf("have %+v, want %+v", got, want)
+	}
+}
+
+// TestMake makes a cgroup on this host, whichever version it has.
+func TestMake(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root makes cgroups")
+	}
+	above := "/" + filepath.Base(t.TempDir()) + "-limits"
+	path := above + "/pod1"
+	t.Cleanup(func() {
+		for _, p := range []string{path, above} {
+			for _, dir := range Dirs(p) {
+				if err := os.Remove(dir); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	if At(path).Exists() {
+		t.Fatal("it is there before it is made")
+	}
+	if err := Make(path); err != nil {
+		t.Fatal(err)
+	}
+	m := At(path)
+	if !m.Exists() || m.Path() != path {
+		t.Errorf("%s is not there", path)
+	}
+	for _, want := range []Limits{{}, {Memory: 64 << 20, Quota: 150000}, {Memory: 32 << 20}, {}} {
+		if err := m.SetLimits(want); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := m.Limits(); err != nil || got != want {
+			t.Errorf("have %+v, %v, want %+v", got, err, want)
+		}
+	}
+	if err := m.SetLimits(Limits{Shares: 512}); err != nil {
+		t.Error(err)
+	}
+	if used, err := m.MemoryUsage(); err != nil || used < 0 {
+		t.Errorf("%d bytes are used, %v", used, err)
+	}
+}
+
+func TestWeight(t *testing.T) {
+	for shares, want := range map[uint64]uint64{0: 1, 2: 1, 1024: 39, 262144: 10000, 1 << 40: 10000} {
+		if got := weight(shares); got != want {
+			t.Errorf("%d shares are the weight %d, want %d", shares, got, want)
+		}
+	}
+}
