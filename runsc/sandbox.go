@@ -46,9 +46,13 @@ func newSandbox(pid int) *sandbox {
 // killed is the status of a process whose sandbox went away under it.
 const killed = 128 + int(unix.SIGKILL)
 
-// openProcess refers to a process by a pidfd.
+// openProcess refers to a process by a pidfd. One that is gone is unix.ESRCH.
 func openProcess(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.EINVAL) {
+		// Older kernels say so while the number is still that of a process group.
+		err = unix.ESRCH
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open sandbox process %d: %w", pid, err)
 	}
