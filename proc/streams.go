@@ -281,19 +281,22 @@ func (s *streams) abandon() {
 }
 
 // close closes everything, after what the process wrote is read or ctx or
-// drainTimeout ends.
+// drainTimeout ends. Of a process that was never started there is at most the reason,
+// which the caller was told too: a reader that is there keeps it, and none is waited for.
 func (s *streams) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	s.ended()
 	s.mu.Lock()
-	term := s.term
+	term, begun := s.term, s.begun
 	s.mu.Unlock()
 	if term != nil {
 		term.close(ctx)
 	}
 	for _, o := range s.outputs {
-		o.drain(ctx)
+		if begun {
+			o.drain(ctx)
+		}
 		o.close()
 	}
 }

@@ -63,15 +63,22 @@ func (s *sandbox) podCgroup() (cgroup.Membership, bool) {
 	return cgroup.At(s.pod.path), true
 }
 
-// prepareCgroup makes the cgroup of a pod whose sandbox is about to be created, unless a
-// kubelet has made it, and sees to that the pod's limits hold. runsc would make it too,
-// but remove it only when nothing is in it any more, and wait for that.
+// prepareCgroup makes the cgroup above that of a container that is about to be created,
+// unless it is there, and sees to that the limits of a pod, if it is one, hold. runsc would
+// make it too, but of one that it made it takes the removal for its task: it waits, when it
+// deletes the container, until nobody else is in it.
 func (c *Container) prepareCgroup(pod *adapt.PodLimits) (*podLimits, error) {
+	systemd := cgroup.IsSystemd(c.cgroupsPath)
+	if above := cgroup.Parent(c.cgroupsPath); !systemd && !cgroup.At(above).Exists() && (c.madeCgroup || cgroup.Unified()) {
+		if err := cgroup.Make(above); err != nil {
+			return nil, err
+		}
+	}
 	if pod == nil {
 		return nil, nil
 	}
 	p := &podLimits{PodLimits: *pod}
-	if cgroup.IsSystemd(c.cgroupsPath) {
+	if systemd {
 		return p, nil
 	}
 	p.path = filepath.Clean("/" + c.cgroupsPath)
@@ -79,11 +86,6 @@ func (c *Container) prepareCgroup(pod *adapt.PodLimits) (*podLimits, error) {
 		return p, nil
 	}
 	p.path = filepath.Clean("/" + c.cgroupParent)
-	if c.madeCgroup {
-		if err := cgroup.Make(p.path); err != nil {
-			return nil, fmt.Errorf("make the pod's cgroup: %w", err)
-		}
-	}
 	m := cgroup.At(p.path)
 	limits, err := m.Limits()
 	if err == nil && (pod.Memory > 0 && limits.Memory == 0 || pod.Quota > 0 && limits.Quota == 0) {
