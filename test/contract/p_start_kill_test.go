@@ -3,6 +3,7 @@ package contract
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,6 +50,22 @@ func TestP6_ExecNotInPath(t *testing.T) {
 			t.Errorf("start: have error %v, want that no-such-program is not in PATH", err)
 		}
 		p.WaitFor(128)
+	})
+}
+
+// TestP6_NobodyReads: a client that reads only what was started is not waited for.
+func TestP6_NobodyReads(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web"})
+		p := k.Exec(harness.ExecOptions{ID: "e1", Args: missing(), Unread: true})
+		if _, err := p.Calls.Start(); err == nil {
+			t.Error("a file that is missing was started")
+		}
+		begun := time.Now()
+		p.Delete()
+		if took := time.Since(begun); took > prompt {
+			t.Errorf("the delete took %s", took)
+		}
 	})
 }
 
