@@ -16,7 +16,8 @@ import (
 // before the sandbox process itself is killed.
 const killTimeout = 5 * time.Second
 
-// deathTimeout is how long a sandbox may take to end after it took one.
+// deathTimeout is how long a sandbox may take to end after it took one, and to take
+// one for another container.
 const deathTimeout = 10 * time.Second
 
 // Kill signals a process, or with all every process of the container.
@@ -110,12 +111,16 @@ func (c *Container) signalExecs(ctx context.Context, sig unix.Signal) []error {
 
 // killInit delivers a signal to init. SIGKILL gets through to a root whatever
 // state the sandbox is in, as the sandbox can be killed from outside; for another
-// container that would end its whole pod.
+// container that would end its whole pod, and is done only if the sandbox is dead in all
+// but name.
 func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deliver func(context.Context) error) error {
-	if sig != unix.SIGKILL || !c.root {
+	if sig != unix.SIGKILL {
 		bound, cancel := context.WithTimeout(ctx, opTimeout)
 		defer cancel()
 		return deliver(bound)
+	}
+	if !c.root {
+		return c.killMember(ctx, deliver)
 	}
 	if s == Paused || s == Pausing {
 		// A frozen sandbox takes the signal and acts on it when it is resumed.
@@ -138,6 +143,20 @@ func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deli
 		}
 	}
 	log.G(ctx).WithError(err).Warnf("the sandbox of %s does not take SIGKILL; killing the sandbox", c.id)
+	return c.rt.KillSandbox()
+}
+
+// killMember kills a container in somebody else's sandbox. A sandbox that does not answer
+// is killed: nobody in it goes on, and CRI stops a pod's containers before it comes to the
+// root, so that the pod would stay for ever.
+func (c *Container) killMember(ctx context.Context, deliver func(context.Context) error) error {
+	bound, cancel := context.WithTimeout(ctx, deathTimeout)
+	defer cancel()
+	err := deliver(bound)
+	if bound.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	log.G(ctx).WithError(err).Warnf("the sandbox of %s has not answered for %s; killing the sandbox", c.id, deathTimeout)
 	return c.rt.KillSandbox()
 }
 

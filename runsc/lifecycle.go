@@ -83,6 +83,17 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 
 // Start starts the container's init. stdio are the streams given to Create.
 func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
+	err := c.start(ctx, stdio)
+	if err != nil && !c.root {
+		// runsc forgets the gofer of one that the sandbox could not start.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		err = errors.Join(err, killByBundle(ctx, c.bundle))
+	}
+	return err
+}
+
+func (c *Container) start(ctx context.Context, stdio [3]*os.File) error {
 	return c.do(ctx, "start", func(r *runc.Runc) error {
 		std := files(stdio)
 		if c.root || std == (files{}) {

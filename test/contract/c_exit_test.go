@@ -254,6 +254,21 @@ func TestT13_StoppedSandbox(t *testing.T) {
 	})
 }
 
+// CRI kills a pod's containers before it comes to the root, so SIGKILL for any of them gets
+// through to a sandbox that does not run.
+func TestP13_StoppedSandboxOfAPod(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		tasks := pod(e, "pod", harness.Container{ID: "c1"}, harness.Container{ID: "c2"})
+		if err := unix.Kill(tasks[0].HostPID(), unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		tasks[1].Signal(unix.SIGKILL)
+		for _, k := range tasks {
+			k.WaitFor(137)
+		}
+	})
+}
+
 // What goes wrong leaves no connection behind.
 func TestR6_NoDescriptorsOfBrokenCalls(t *testing.T) {
 	t.Parallel()
