@@ -30,10 +30,9 @@ type Config struct {
 	Owner Owner
 	// Runtime is the handle on this container.
 	Runtime Runtime
-	// WatchMemory starts to watch the memory of a sandbox process. The function
-	// that it returns tells whether the kernel has killed for lack of memory
-	// since. Nil watches nothing.
-	WatchMemory func(pid int) (hit func() bool, err error)
+	// WatchMemory starts to watch the memory of a sandbox process for a container
+	// that is about to be started in it. Nil watches nothing.
+	WatchMemory func(pid int) (MemoryWatch, error)
 	// Report receives what happens, in order. It must not block.
 	Report func(Event)
 }
@@ -47,7 +46,7 @@ type Container struct {
 	owner     Owner
 	rt        Runtime
 	report    func(Event)
-	watch     func(pid int) (func() bool, error)
+	watch     func(pid int) (MemoryWatch, error)
 	init      *process
 	// ctx is the container's life: it ends when the task is deleted, and with
 	// it every goroutine that waits for one of its processes.
@@ -56,9 +55,13 @@ type Container struct {
 	wg     sync.WaitGroup
 	// unwatch ends that the sandbox's end stops a container that was never started.
 	unwatch func() bool
+	// explaining is held while what explains an exit is found and reported.
+	explaining sync.Mutex
 
 	mu    sync.Mutex
 	execs map[string]*execution
+	// memory is the watch of the memory, or nil.
+	memory MemoryWatch
 	// ending is set when init has ended: nothing is started any more.
 	ending bool
 }

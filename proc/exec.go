@@ -64,6 +64,7 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 		if err != nil {
 			return // the task was deleted
 		}
+		c.explain(e.process, exit)
 		e.stop(exit)
 	})
 	if err != nil {

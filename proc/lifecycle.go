@@ -29,8 +29,9 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	}
 	pid, s := c.init.status().PID, c.init.streams()
 	// Before it can run out of memory.
-	outOfMemory := c.watchMemory(pid)
+	c.watchMemory(pid)
 	if err := c.rt.Start(op.ctx, s.ends()); err != nil {
+		c.unwatchMemory()
 		if !c.root {
 			// It stays created in runsc for ever, with the streams open, and
 			// containerd refuses to delete a created container.
@@ -45,12 +46,13 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	}
 	s.started(nil, nil)
 	if err := c.init.run(op, pid, EventStarted); err != nil {
+		c.unwatchMemory()
 		// It is forced to have ended, so it must end.
 		ctx, cancel := afterwards(ctx)
 		defer cancel()
 		return 0, errors.Join(err, c.rt.SignalAll(ctx, unix.SIGKILL))
 	}
-	c.wg.Go(func() { c.waitInit(outOfMemory) })
+	c.wg.Go(c.waitInit)
 	return pid, nil
 }
 
@@ -72,34 +74,18 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 // afterTimeout bounds that.
 const afterTimeout = 5 * time.Second
 
-// watchMemory returns a function that tells whether the sandbox was killed for
-// lack of memory.
-func (c *Container) watchMemory(pid int) func() bool {
-	never := func() bool { return false }
-	if c.watch == nil {
-		return never
-	}
-	hit, err := c.watch(pid)
-	if err != nil {
-		log.L.WithError(err).Warnf("an out-of-memory kill of %s will look like any other", c.id)
-		return never
-	}
-	return hit
-}
-
 // execsEnd bounds how long init's exit is held back for execs that have not been
 // seen to end, although init took them with it.
 const execsEnd = 2 * time.Second
 
 // waitInit waits for init's end and ends the task's processes in order: T11.
-func (c *Container) waitInit(outOfMemory func() bool) {
+func (c *Container) waitInit() {
+	defer c.unwatchMemory()
 	exit, err := c.rt.Wait(c.ctx)
 	if err != nil {
 		return // the task was deleted
 	}
-	if exit.Status == killedStatus && outOfMemory() {
-		c.report(Event{Kind: EventOOM, PID: c.init.status().PID})
-	}
+	c.explain(c.init, exit)
 	execs := c.endExecs()
 	execs = slices.DeleteFunc(execs, func(e *execution) bool { return !e.active() })
 	ctx, cancel := context.WithTimeout(c.ctx, execsEnd)

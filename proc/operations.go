@@ -114,14 +114,23 @@ func (c *Container) Processes(ctx context.Context) ([]ProcessInfo, error) {
 	return list, nil
 }
 
-// Stats returns the container's use of resources while it runs.
+// Stats returns the container's use of resources while it runs, and afterwards whether it
+// was killed for lack of memory.
 func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 	switch s := c.init.status().State; s {
 	case Running, Pausing, Paused:
 		ctx, cancel := context.WithTimeout(ctx, opTimeout)
 		defer cancel()
-		return c.rt.Stats(ctx)
+		stats, err := c.rt.Stats(ctx)
+		if err != nil {
+			return nil, err
+		}
+		stats.OOMKills = c.oomKills()
+		return stats, nil
 	default:
+		if stats := c.finalStats(); stats != nil {
+			return stats, nil
+		}
 		return nil, fmt.Errorf("stats of %s: it is %s and uses nothing: %w", c.id, s, errdefs.ErrNotFound)
 	}
 }

@@ -40,6 +40,8 @@ type process struct {
 	stream *streams
 	// stdinClosed remembers a CloseStdin that came before the streams.
 	stdinClosed bool
+	// killAsked is set when a caller has had the process killed.
+	killAsked bool
 }
 
 func newProcess(execID string, stdio Stdio, record recorder, report func(Event)) *process {

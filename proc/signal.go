@@ -22,6 +22,16 @@ const deathTimeout = 10 * time.Second
 
 // Kill signals a process, or with all every process of the container.
 func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, all bool) error {
+	if err := c.kill(ctx, execID, sig, all); err != nil {
+		return err
+	}
+	if sig == unix.SIGKILL {
+		c.noteKill(execID)
+	}
+	return nil
+}
+
+func (c *Container) kill(ctx context.Context, execID string, sig unix.Signal, all bool) error {
 	if execID != "" {
 		if all {
 			return fmt.Errorf("kill exec %s of %s: all processes and one of them: %w", execID, c.id, errdefs.ErrFailedPrecondition)

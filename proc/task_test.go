@@ -208,7 +208,7 @@ func TestT13_OtherCallsWhileOneHangs(t *testing.T) {
 
 func TestE2_EventsOfATaskAreInOrder(t *testing.T) {
 	c, f, rec := newTask(t, func(cfg *Config) {
-		cfg.WatchMemory = func(int) (func() bool, error) { return func() bool { return true }, nil }
+		cfg.WatchMemory = func(int) (MemoryWatch, error) { return &fakeMemory{killed: 1}, nil }
 	})
 	// The process ends before its start returns.
 	f.init <- Exit{Status: killedStatus, At: time.Now()}

@@ -7,6 +7,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Runtime is what a Container needs of a sandbox runtime. It is the handle on one
@@ -121,15 +123,14 @@ type Status struct {
 	Exit Exit
 }
 
-// Stats are a container's use of resources. What the sandbox does not know is 0.
+// Stats are a container's use of resources. What is not known is 0.
 type Stats struct {
-	// CPU times in nanoseconds.
-	CPUTotal, CPUKernel, CPUUser uint64
-	PerCPU                       []uint64
-	// Memory in bytes.
-	MemoryUsage, MemoryLimit, MemoryMax, MemoryCache uint64
-	MemoryFailures                                   uint64
-	// PIDs is the number of processes and PIDLimit the most there may be.
+	CPU    cgroup.CPU
+	Memory cgroup.Memory
+	// OOMKills is how often the kernel has killed it or one of its processes for lack
+	// of memory.
+	OOMKills uint64
+	// PIDs is the number of processes and threads, and PIDLimit the most there may be.
 	PIDs, PIDLimit uint64
 	Networks       []NetworkStats
 }

@@ -2,7 +2,6 @@ package runsc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,8 +12,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/runsc/control"
-	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Signal sends a signal to the container's init. A process that is gone is NotFound.
@@ -63,72 +62,6 @@ func (c *Container) Processes(ctx context.Context) (pids []int, err error) {
 	return pids, err
 }
 
-// Stats returns what the sandbox and its cgroup know of the container's use of
-// resources; times in nanoseconds, sizes in bytes.
-func (c *Container) Stats(ctx context.Context) (stats *runc.Stats, err error) {
-	err = c.directly(ctx, operation{verb: "events", method: control.MethodStats, again: true},
-		func(ctx context.Context, d *direct) error {
-			stats = &runc.Stats{}
-			usage, err := d.Stats(ctx, c.id, stats)
-			if err == nil {
-				stats.Cpu.Usage.Total = c.share(usage)
-			}
-			return err
-		},
-		func() error {
-			stats, err = c.statsByCommand(ctx)
-			return err
-		})
-	if err != nil {
-		return nil, err
-	}
-	return stats, nil
-}
-
-// share returns the container's share of the CPU time that the sandbox's cgroup has
-// used, in nanoseconds. The cgroup knows also what the sandbox used for itself; how the
-// containers have shared it, only the sandbox's own account tells. `runsc events`
-// divides in the same way (populateStats in runsc/container).
-func (c *Container) share(usage map[string]uint64) uint64 {
-	own := usage[c.id]
-	var all uint64
-	for _, u := range usage {
-		all += u
-	}
-	m, err := cgroup.Of(c.sandbox().pid)
-	if err != nil {
-		return own
-	}
-	total, err := m.CPUUsage()
-	if err != nil || total == 0 || len(usage) == 0 {
-		return own
-	}
-	if all == 0 {
-		return total / uint64(len(usage))
-	}
-	// The product of the two would not fit 64 bits.
-	return uint64(float64(own) * (float64(total) / float64(all)))
-}
-
-func (c *Container) statsByCommand(ctx context.Context) (stats *runc.Stats, err error) {
-	err = c.do(ctx, "events", func(r *runc.Runc) error {
-		out, err := c.raw(ctx, r, files{}, false, "events", "--stats", c.id)
-		if err != nil {
-			return err
-		}
-		var event runc.Event
-		if err := json.Unmarshal(out, &event); err != nil {
-			return fmt.Errorf("unreadable answer %q: %w", clip(out), err)
-		}
-		if event.Stats == nil {
-			return fmt.Errorf("answer holds no statistics: %q", clip(out))
-		}
-		stats = event.Stats
-		return nil
-	})
-	return stats, err
-}
-
 // fatalStatus is the exit status of a runsc that gives up (util.Fatalf). It logs why.
 const fatalStatus = 128
 
@@ -151,6 +84,7 @@ func Features(ctx context.Context, binary string) (*features.Features, error) {
 		}
 		return nil, commandError("features", binary, why, err)
 	}
+	adapt.AddFeatures(f)
 	return f, nil
 }
 

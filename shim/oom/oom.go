@@ -1,33 +1,112 @@
 package oom
 
-import "containerd-shim-runsc/utils/cgroup"
+import (
+	"os"
+	"sync"
 
-// counterKey is the line that counts the processes that were killed, in v1's
-// memory.oom_control (since Linux 4.13) and in v2's memory.events.
-const counterKey = "oom_kill"
+	"containerd-shim-runsc/utils/cgroup"
+)
 
-// Counter is the count of a memory cgroup.
-type Counter struct {
-	file     string
-	baseline uint64
+// Watcher watches the sandboxes of a shim.
+type Watcher struct {
+	mu sync.Mutex
+	// sandboxes are those in which a container is watched, by the file of their count.
+	sandboxes map[string]*sandbox
 }
 
-// Watch takes the baseline of the memory cgroup in which the process is.
-func Watch(pid int) (*Counter, error) {
+// sandbox is what the watches of its containers share.
+type sandbox struct {
+	counter counter
+	watches map[*Watch]struct{}
+}
+
+// Watch is the watch of one container. The Watcher's lock guards it.
+type Watch struct {
+	watcher *Watcher
+	sandbox *sandbox
+	// explained is how much of the count is explained otherwise than by this container.
+	explained uint64
+	kills     uint64
+}
+
+// New returns a Watcher that watches nothing yet.
+func New() *Watcher { return &Watcher{sandboxes: map[string]*sandbox{}} }
+
+// Watch begins to watch a container that is about to be started in a sandbox process.
+func (w *Watcher) Watch(pid int) (*Watch, error) {
 	m, err := cgroup.Of(pid)
 	if err != nil {
 		return nil, err
 	}
-	c := &Counter{file: m.File("memory", "memory.oom_control", "memory.events")}
-	if c.baseline, err = cgroup.Value(c.file, counterKey); err != nil {
+	own, err := cgroup.Of(os.Getpid())
+	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return w.watch(m, own)
 }
 
-// Hit reports whether a process of the cgroup was killed since Watch. A cgroup
-// that cannot be read any more tells nothing.
-func (c *Counter) Hit() bool {
-	n, err := cgroup.Value(c.file, counterKey)
-	return err == nil && n > c.baseline
+func (w *Watcher) watch(m, own cgroup.Membership) (*Watch, error) {
+	counter, err := newCounter(m, own)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sandboxes[counter.file]
+	if s == nil {
+		s = &sandbox{counter: counter, watches: map[*Watch]struct{}{}}
+		w.sandboxes[counter.file] = s
+	}
+	k := &Watch{watcher: w, sandbox: s, explained: counter.at}
+	s.watches[k] = struct{}{}
+	return k, nil
+}
+
+// Suspect tells that the kernel has killed something that is not explained yet.
+func (k *Watch) Suspect() bool {
+	k.watcher.mu.Lock()
+	defer k.watcher.mu.Unlock()
+	n, err := k.sandbox.counter.count()
+	return err == nil && n > k.explained
+}
+
+// Killed tells whether such a kill explains that a process of the container has ended by
+// SIGKILL, for which nobody asked. alone is set if its sandbox goes on: then it explains
+// nothing else.
+func (k *Watch) Killed(alone bool) bool {
+	k.watcher.mu.Lock()
+	defer k.watcher.mu.Unlock()
+	n, err := k.sandbox.counter.count()
+	if err != nil || n <= k.explained {
+		return false
+	}
+	k.kills++
+	if !alone {
+		k.explained = n
+		return true
+	}
+	k.explained++
+	for other := range k.sandbox.watches {
+		if other != k && other.explained < n {
+			other.explained++
+		}
+	}
+	return true
+}
+
+// Kills is how often Killed was true.
+func (k *Watch) Kills() uint64 {
+	k.watcher.mu.Lock()
+	defer k.watcher.mu.Unlock()
+	return k.kills
+}
+
+// Close ends the watch.
+func (k *Watch) Close() {
+	k.watcher.mu.Lock()
+	defer k.watcher.mu.Unlock()
+	delete(k.sandbox.watches, k)
+	if len(k.sandbox.watches) == 0 {
+		delete(k.watcher.sandboxes, k.sandbox.counter.file)
+	}
 }

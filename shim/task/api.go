@@ -204,11 +204,7 @@ func (s *Service) waitRPC(ctx context.Context, r *taskapi.WaitRequest) (*taskapi
 }
 
 func (s *Service) statsRPC(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
-	c, err := s.container(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	stats, err := c.Stats(ctx)
+	stats, err := s.stats(ctx, r.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/proc"
+	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
 )
 
@@ -59,7 +60,7 @@ func (f *fakeRuntime) Stats(context.Context) (*proc.Stats, error) {
 	if f.panics {
 		panic("stats")
 	}
-	return &proc.Stats{CPUTotal: 7}, nil
+	return &proc.Stats{CPU: cgroup.CPU{Total: 7}}, nil
 }
 func (f *fakeRuntime) Pause(context.Context) error                      { return nil }
 func (f *fakeRuntime) Resume(context.Context) error                     { return nil }

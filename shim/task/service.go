@@ -47,8 +47,9 @@ type Config struct {
 
 // Service is the tasks of one shim.
 type Service struct {
-	cfg  Config
-	down sync.Once
+	cfg    Config
+	down   sync.Once
+	memory *oom.Watcher
 
 	mu    sync.Mutex
 	tasks map[string]*task
@@ -72,7 +73,7 @@ type task struct {
 
 // New returns a service without tasks.
 func New(cfg Config) *Service {
-	return &Service{cfg: cfg, tasks: map[string]*task{}}
+	return &Service{cfg: cfg, memory: oom.New(), tasks: map[string]*task{}}
 }
 
 // createRequest is a create in terms of this project.
@@ -129,7 +130,7 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 		Rootfs: r.rootfs, Stdio: r.stdio,
 		Owner:       proc.Owner{UID: int(opts.IoUID), GID: int(opts.IoGID)},
 		Runtime:     rt,
-		WatchMemory: watchMemory,
+		WatchMemory: s.watchMemory,
 		Report:      s.reporter(r),
 	})
 	if err != nil {
@@ -162,14 +163,6 @@ func (s *Service) start(ctx context.Context, id, execID string) (pid int, err er
 		}
 	}
 	return t.container.Start(ctx, execID)
-}
-
-func watchMemory(pid int) (func() bool, error) {
-	c, err := oom.Watch(pid)
-	if err != nil {
-		return nil, err
-	}
-	return c.Hit, nil
 }
 
 // validate refuses what containerd would never ask for.

@@ -27,17 +27,29 @@ func Unified() bool {
 
 // Membership is the cgroups that a process is in.
 type Membership struct {
+	// root is where they are mounted: "" is Root.
+	root    string
 	v1      map[string]string
 	unified string
 }
 
 // Of returns the cgroups of the process.
 func Of(pid int) (Membership, error) {
-	v1, unified, err := cgroups.ParseCgroupFileUnified(fmt.Sprintf("/proc/%d/cgroup", pid))
+	m, err := Parse(Root, fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return Membership{}, fmt.Errorf("find the cgroup of process %d: %w", pid, err)
 	}
-	return Membership{v1: v1, unified: unified}, nil
+	return m, nil
+}
+
+// Parse returns the cgroups that a file in the form of /proc/<pid>/cgroup names, below
+// the directory where they are mounted.
+func Parse(root, file string) (Membership, error) {
+	v1, unified, err := cgroups.ParseCgroupFileUnified(file)
+	if err != nil {
+		return Membership{}, err
+	}
+	return Membership{root: root, v1: v1, unified: unified}, nil
 }
 
 // At returns the cgroup with this path, with v1 the ones of that path of all controllers.
@@ -78,25 +90,23 @@ func (m Membership) hasV1(controller string) bool {
 // File returns the path of a controller's file, which has different names with v1
 // and with v2.
 func (m Membership) File(controller, v1, v2 string) string {
-	if path, ok := m.v1[controller]; ok {
-		return filepath.Join(Root, controller, path, v1)
+	dir, unified := m.Dir(controller)
+	if unified {
+		return filepath.Join(dir, v2)
 	}
-	return filepath.Join(Root, m.unified, v2)
+	return filepath.Join(dir, v1)
 }
 
-// CPUUsage returns the CPU time that the cgroup has used, in nanoseconds.
-func (m Membership) CPUUsage() (uint64, error) {
-	const v1, v2 = "cpuacct.usage", "cpu.stat"
-	file := m.File("cpuacct", v1, v2)
-	if filepath.Base(file) == v2 {
-		micros, err := Value(file, "usage_usec")
-		return micros * 1000, err
+// Dir returns the directory of a controller, and whether it is one of cgroup v2.
+func (m Membership) Dir(controller string) (dir string, unified bool) {
+	root := m.root
+	if root == "" {
+		root = Root
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
+	if path, ok := m.v1[controller]; ok {
+		return filepath.Join(root, controller, path), false
 	}
-	return strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	return filepath.Join(root, m.unified), true
 }
 
 // MemoryUsage returns the memory that the cgroup uses, in bytes.

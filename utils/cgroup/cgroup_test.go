@@ -16,16 +16,16 @@ func TestOwnUsageGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := m.CPUUsage()
+	before, err := m.CPU()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for after := before; after == before; {
-		if after, err = m.CPUUsage(); err != nil {
+	for after := before; after.Total == before.Total; {
+		if after, err = m.CPU(); err != nil {
 			t.Fatal(err)
 		}
-		if after < before {
-			t.Fatalf("%d after %d", after, before)
+		if after.Total < before.Total {
+			t.Fatalf("%+v after %+v", after, before)
 		}
 	}
 }
