@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"containerd-shim-runsc/runsc/adapt"
@@ -18,14 +17,16 @@ func (c *Container) adapt(ctx context.Context, spec *specs.Spec) (pod *adapt.Pod
 	res, err := adapt.Spec(spec, adapt.Options{
 		Place:          oci.Place{Root: c.root, SandboxID: c.sandboxID},
 		RunscSandboxID: c.sandboxID,
+		Bundle:         c.bundle,
 		Flag:           func(name string) string { return c.flagText(name, spec.Annotations) },
+		RunscVersion:   func() (string, error) { return c.version(ctx) },
+		SandboxBundle:  c.sandboxBundle(),
+		Volumes:        c.volumes,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, note := range res.Notes {
-		log.G(ctx).Warnf("container %s: %s", c.name, note)
-	}
+	c.logNotes(ctx, res.Notes)
 	c.runc.ExtraArgs = append(c.runc.ExtraArgs, res.Flags...)
 	if err := c.learn(spec); err != nil {
 		return nil, nil, err

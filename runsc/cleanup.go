@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -65,11 +67,25 @@ func (c *Container) removeFiles() error {
 	left := c.stateFiles(c.id)
 	if c.root {
 		left = append(left, filepath.Join(c.runc.Root, "runsc-"+c.id+".sock"))
+		// A start or a delete looks at all containers of the sandbox, and makes the lock
+		// anew of one that is deleted in that moment.
+		locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.id+".lock"))
+		if err != nil {
+			return err
+		}
+		left = append(left, slices.DeleteFunc(locks, func(lock string) bool {
+			return exists(strings.TrimSuffix(lock, ".lock") + ".state")
+		})...)
 	}
 	// runsc makes the file that backs the root overlay before it knows that
 	// the container can be created (boot.SelfFilestorePath), and a second
 	// create fails on it.
 	left = append(left, filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID))
+	volumes, err := c.volumeFiles()
+	if err != nil {
+		return err
+	}
+	left = append(left, volumes...)
 	// To look for a sandbox that is not there, runsc makes its lock.
 	if sandbox := c.stateFiles(c.sandboxID); !exists(sandbox[0]) {
 		left = append(left, sandbox[1])

@@ -2,11 +2,13 @@ package runsc
 
 import (
 	"path/filepath"
+	"strings"
 	"sync"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/utils/reaper"
 )
 
@@ -24,6 +26,10 @@ type Config struct {
 	Flags []string
 	// CommandsOnly keeps from using the control socket.
 	CommandsOnly bool
+	// KubeletRoot is the kubelet's folder, or "" to look for it.
+	KubeletRoot string
+	// ShareEmptyDirs lets the containers of a pod share its emptyDirs in the sandbox.
+	ShareEmptyDirs bool
 }
 
 // Driver makes the handles on containers and remembers their sandboxes.
@@ -32,13 +38,15 @@ type Driver struct {
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
+	// said is what each sandbox's log has had of what it does not do.
+	said map[string][]string
 }
 
 // New returns a driver whose commands and sandboxes are reaped by r. It makes r
 // the process monitor of go-runc, which has one for the whole process.
 func New(r *reaper.Reaper) *Driver {
 	runc.Monitor = r
-	return &Driver{reaper: r, sandboxes: map[string]*sandbox{}}
+	return &Driver{reaper: r, sandboxes: map[string]*sandbox{}, said: map[string][]string{}}
 }
 
 // Container returns the handle on the container id, whose bundle is an existing
@@ -53,6 +61,7 @@ func (d *Driver) Container(id, sandboxID, bundle string, cfg Config) *Container 
 		bundle:       bundle,
 		root:         id == sandboxID,
 		commandsOnly: cfg.CommandsOnly,
+		volumes:      adapt.Volumes{KubeletRoot: cfg.KubeletRoot, ShareEmptyDirs: cfg.ShareEmptyDirs},
 		runc: runc.Runc{
 			Command:   cfg.Binary,
 			Root:      cfg.Root,
@@ -77,9 +86,19 @@ type Container struct {
 	runc      runc.Runc
 	// commandsOnly keeps from using the control socket.
 	commandsOnly bool
+	volumes      adapt.Volumes
 	learnt
 	// joined is the sandbox once the container is created, guarded by Driver.mu.
 	joined *sandbox
+}
+
+// sandboxBundle is the bundle of the sandbox's root container. containerd has the bundles
+// of a namespace beside each other, by their containers' ids.
+func (c *Container) sandboxBundle() string {
+	if c.root {
+		return c.bundle
+	}
+	return filepath.Join(filepath.Dir(c.bundle), strings.TrimSuffix(c.sandboxID, idEnd))
 }
 
 // stateFiles are the files, a state and a lock, that runsc keeps under its root for

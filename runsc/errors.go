@@ -73,6 +73,9 @@ func commandError(verb, container, said string, err error) error {
 			e.Said = noFile.Error()
 		}
 		return fmt.Errorf("%w: %w", e, errdefs.ErrFailedPrecondition)
+	case e.speaksOf("error setting flag", "Cannot set it to"):
+		// A flag in an annotation that a container may not have (Config.Override).
+		return fmt.Errorf("%w: %w", e, errdefs.ErrInvalidArgument)
 	case e.speaksOf(
 		"does not exist",         // no state file
 		`" not found`,            // no such container in the sandbox

@@ -7,6 +7,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/runsc/control"
 )
 
@@ -19,6 +20,8 @@ type learnt struct {
 	caps              control.Capabilities
 	netRaw, keepOwner bool
 	cgroups
+	// volumeFiles are those that runsc may have left in the folders of its volumes.
+	volumeFiles []string
 }
 
 // learn takes from the spec what is needed later. An unknown capability is
@@ -29,6 +32,9 @@ func (c *Container) learn(spec *specs.Spec) error {
 		netRaw:    c.flag("net-raw", spec.Annotations),
 		keepOwner: c.flag("rootless", spec.Annotations),
 		cgroups:   cgroupsOf(spec),
+	}
+	if c.root {
+		l.volumeFiles = adapt.VolumeFiles(spec, c.sandboxID)
 	}
 	var err error
 	if l.caps, err = control.NewCapabilities(spec.Process.Capabilities, l.netRaw); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
@@ -20,6 +21,9 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 	s := c.sandbox()
 	own, ok := s.podCgroup()
 	if !ok {
+		if s != nil && s.pod != nil {
+			res = s.pod.beside(res)
+		}
 		return c.do(ctx, "update", func(r *runc.Runc) error { return r.Update(ctx, c.sandboxID, res) })
 	}
 	// runsc would leave a cgroup alone that the kubelet has made.
@@ -36,9 +40,14 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 // Fit changes the resources of a pod's sandbox to those that its containers have
 // together, unless it was said what the pod may use when it was created.
 func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
-	if s := c.sandbox(); s == nil || s.pod == nil || s.pod.Known {
+	s := c.sandbox()
+	if s == nil || s.pod == nil || s.pod.Known {
 		return nil
 	}
+	if cgroup.LimitsOf(res) == (cgroup.Limits{}) && !s.pod.fitted.Load() {
+		return nil // as it is
+	}
+	s.pod.fitted.Store(true)
 	return c.Update(ctx, res)
 }
 
@@ -47,6 +56,8 @@ type podLimits struct {
 	adapt.PodLimits
 	// path is that of the cgroup that has the limits, or "" if systemd makes it.
 	path string
+	// fitted is set when the limits may be other than at the creation.
+	fitted atomic.Bool
 }
 
 // podCgroup returns the cgroup with the limits of a pod's sandbox, if the sandbox is in
@@ -100,14 +111,35 @@ func (c *Container) prepareCgroup(pod *adapt.PodLimits) (*podLimits, error) {
 // measure takes note of what a pod's sandbox needs for itself, which comes on top of what
 // its containers are given if nobody has said what the pod may use.
 func (s *sandbox) measure(ctx context.Context) {
-	m, ok := s.podCgroup()
-	if !ok || s.pod.Known {
+	if s.pod == nil || s.pod.Known {
 		return
 	}
-	var err error
-	if s.pod.Beyond.Memory, err = m.MemoryUsage(); err != nil {
+	if _, ok := s.podCgroup(); !ok && s.pod.path != "" {
+		return // it is in somebody else's
+	}
+	m, err := cgroup.Of(s.pid)
+	if err == nil {
+		s.pod.Beyond.Memory, err = m.MemoryUsage()
+	}
+	if err != nil {
 		log.G(ctx).WithError(err).Warn("what the sandbox needs for itself is not known")
 	}
+}
+
+// beside returns the resources with what the pod may use beyond its containers.
+func (p *podLimits) beside(res *specs.LinuxResources) *specs.LinuxResources {
+	sum, limits := *res, p.with(cgroup.Limits{}, res)
+	if res.Memory != nil && res.Memory.Limit != nil && limits.Memory > 0 {
+		memory := *res.Memory
+		memory.Limit = &limits.Memory
+		sum.Memory = &memory
+	}
+	if res.CPU != nil && res.CPU.Quota != nil && limits.Quota > 0 {
+		cpu, period := *res.CPU, uint64(cgroup.DefaultPeriod)
+		cpu.Quota, cpu.Period = &limits.Quota, &period
+		sum.CPU = &cpu
+	}
+	return &sum
 }
 
 // with returns the limits after an update by res, which keeps what it does not name.

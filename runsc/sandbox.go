@@ -32,6 +32,10 @@ type sandbox struct {
 	// pod is set for the sandbox of a pod that this shim created, before it is known
 	// to others.
 	pod *podLimits
+	// place is where the host counts what it uses, and shares are how its containers
+	// have shared that.
+	place  place
+	shares shares
 	// direct is how it is asked over its control socket, or nil. It is set before
 	// the sandbox is known to others.
 	direct *direct
@@ -196,6 +200,9 @@ func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold, pod *
 func (c *Container) forget() {
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
+	if c.root {
+		delete(c.driver.said, c.sandboxID)
+	}
 	s := c.driver.sandboxes[c.sandboxID]
 	if s == nil || !c.root && !s.stranger {
 		return

@@ -14,9 +14,18 @@ type Options struct {
 	Place oci.Place
 	// RunscSandboxID is the sandbox's id as runsc knows it.
 	RunscSandboxID string
+	// Bundle is the container's, to which paths in the spec may be relative. The root
+	// file system is mounted.
+	Bundle string
 	// Flag returns the value of a flag of runsc, "" where it is not set. Flags that
 	// the spec's annotations set are among them.
 	Flag func(name string) string
+	// RunscVersion asks runsc for its version.
+	RunscVersion func() (string, error)
+	// SandboxBundle is the bundle of the sandbox's root container.
+	SandboxBundle string
+	// Volumes says how volumes are shared.
+	Volumes Volumes
 }
 
 // Result is what became of a spec.
@@ -28,8 +37,17 @@ type Result struct {
 	Flags []string
 	// Pod is set for the root of a pod.
 	Pod *PodLimits
-	// Notes say, a sentence each, what the spec asks for and the sandbox does not do.
-	Notes []string
+	// Notes say what the spec asks for and the sandbox does not do.
+	Notes []Note
+}
+
+// Note says, in a sentence without its full stop, what a spec asks for and the sandbox
+// does not do.
+type Note struct {
+	Text string
+	// Usual tells that most containers ask for it without that anybody has chosen it:
+	// it is what clients write by default.
+	Usual bool
 }
 
 // adaptation is one spec on its way through the steps.
@@ -47,6 +65,18 @@ func Spec(spec *specs.Spec, o Options) (Result, error) {
 		nameSandbox,
 		joinPodCgroup,
 		limitPod,
+		useHostNetwork,
+		takeUserNamespace,
+		keepSubmounts,
+		adaptMounts,
+		hintVolumes,
+		mountVolumes,
+		limitPaths,
+		noteSecurity,
+		noteNamespaces,
+		noteSysctls,
+		noteDevices,
+		noteRest,
 	} {
 		if err := step(a); err != nil {
 			return Result{}, err
@@ -57,7 +87,12 @@ func Spec(spec *specs.Spec, o Options) (Result, error) {
 
 // note records what is not done.
 func (a *adaptation) note(format string, args ...any) {
-	a.Notes = append(a.Notes, fmt.Sprintf(format, args...))
+	a.Notes = append(a.Notes, Note{Text: fmt.Sprintf(format, args...)})
+}
+
+// usual records what is not done, and is asked for by default.
+func (a *adaptation) usual(format string, args ...any) {
+	a.Notes = append(a.Notes, Note{Text: fmt.Sprintf(format, args...), Usual: true})
 }
 
 // annotate sets an annotation.

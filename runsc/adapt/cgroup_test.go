@@ -34,12 +34,12 @@ func root() Options {
 func TestT9_CgroupOfThePod(t *testing.T) {
 	const uid = "1f3b-42"
 	for path, want := range map[string]string{
-		"/kubepods/burstable/pod1f3b-42/web":                           "/kubepods/burstable/pod1f3b-42",
-		"/kubelet/kubepods/pod9/crio-web":                              "/kubelet/kubepods/pod9",
-		"/mine/1f3b-42/web":                                            "/mine/1f3b-42",
-		"/k8s.io/web":                                                  "",
-		"/web":                                                         "",
-		"":                                                             "",
+		"/kubepods/burstable/pod1f3b-42/web": "/kubepods/burstable/pod1f3b-42",
+		"/kubelet/kubepods/pod9/crio-web":    "/kubelet/kubepods/pod9",
+		"/mine/1f3b-42/web":                  "/mine/1f3b-42",
+		"/k8s.io/web":                        "",
+		"/web":                               "",
+		"":                                   "",
 		"kubepods-burstable-pod1f3b_42.slice:cri-containerd:web":       "", // systemd's
 		"kubepods-besteffort-poda1_b2.slice:cri-containerd:0123456789": "",
 	} {

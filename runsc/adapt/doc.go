@@ -4,5 +4,6 @@
 //
 // Each concern is a step in a file of its own. A step may change the spec, ask for flags
 // of runsc, note what the sandbox will not do, or refuse the spec. Notes are for the log:
-// nothing that was asked for is dropped in silence.
+// nothing that was asked for is dropped in silence. What clients ask for by default is
+// noted apart from what somebody has chosen, so that the log can be read.
 package adapt

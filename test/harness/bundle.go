@@ -31,6 +31,9 @@ type Container struct {
 	Stdout, Stderr string
 	// PlainRootfs is a directory in the bundle instead of a mount.
 	PlainRootfs bool
+	// Remapped, if it is not 0, is the first of the ids that the rootfs's files have in a
+	// user namespace. It is an overlay then, as snapshotters make it.
+	Remapped int
 	// Edit changes the spec at last.
 	Edit func(*specs.Spec)
 	// As is the containerd that starts the shim; nil is the newest.
@@ -73,6 +76,11 @@ func (e *Env) makeBundle(c Container) (rootfs []*types.Mount, err error) {
 		image = filepath.Join(e.images(), c.ID)
 		rootfs = []*types.Mount{{Type: "bind", Source: image, Options: []string{"rbind", "rw"}}}
 	}
+	if c.Remapped != 0 {
+		if rootfs, err = remapped(image, c.Remapped); err != nil {
+			return nil, fmt.Errorf("make rootfs: %w", err)
+		}
+	}
 	if err := fillRootfs(sharedDir(e.t), image); err != nil {
 		return nil, fmt.Errorf("make rootfs: %w", err)
 	}
@@ -81,6 +89,26 @@ func (e *Env) makeBundle(c Container) (rootfs []*types.Mount, err error) {
 		c.Edit(spec)
 	}
 	return rootfs, writeSpec(bundle, spec)
+}
+
+// remapped returns the mount of an overlay on an image, with the owners of its files
+// mapped to ids from first on.
+func remapped(image string, first int) ([]*types.Mount, error) {
+	options := []string{"lowerdir=" + image}
+	for _, dir := range []string{"upper", "work"} {
+		path := filepath.Join(image+".layers", dir)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.Chown(path, first, first); err != nil {
+			return nil, err
+		}
+		options = append(options, dir+"dir="+path)
+	}
+	for _, key := range []string{"uidmap", "gidmap"} {
+		options = append(options, fmt.Sprintf("%s=0:%d:65536", key, first))
+	}
+	return []*types.Mount{{Type: "overlay", Source: "overlay", Options: options}}, nil
 }
 
 func writeSpec(bundle string, spec *specs.Spec) error {
