@@ -21,10 +21,12 @@ type bundleState struct {
 // runscCall is how runsc is called for the container; its fields are those of
 // runsc's Config.
 type runscCall struct {
-	Binary       string
-	Root         string
-	Flags        []string
-	CommandsOnly bool
+	Binary         string
+	Root           string
+	Flags          []string
+	CommandsOnly   bool
+	KubeletRoot    string
+	ShareEmptyDirs bool
 }
 
 const (

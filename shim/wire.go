@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 
-	runc "github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
@@ -28,7 +27,8 @@ func runtimes(d *runsc.Driver, namespace string) func(task.Request) (proc.Runtim
 			return nil, err
 		}
 		c := d.Container(r.ID, state.SandboxID, r.Bundle, runsc.Config(state.Runsc))
-		return &container{Container: c, bundle: r.Bundle, spec: r.Spec}, nil
+		forwards := r.Place.Root && r.Options.PortForward
+		return &container{Container: c, bundle: r.Bundle, spec: r.Spec, forwards: forwards}, nil
 	}
 }
 
@@ -56,10 +56,12 @@ func runscFeatures(ctx context.Context, binary string) (*features.Features, erro
 // namespace has a root of its own, so that two may use the same id.
 func runscConfig(o options.Options, namespace, sandboxID string) runscCall {
 	return runscCall{
-		Binary:       o.BinaryName,
-		Root:         filepath.Join(o.Root, namespace),
-		Flags:        o.Flags(sandboxID),
-		CommandsOnly: o.Control == options.ControlCLI,
+		Binary:         o.BinaryName,
+		Root:           filepath.Join(o.Root, namespace),
+		Flags:          o.Flags(sandboxID),
+		CommandsOnly:   o.Control == options.ControlCLI,
+		KubeletRoot:    o.KubeletRoot,
+		ShareEmptyDirs: o.ShareEmptyDirs,
 	}
 }
 
@@ -70,6 +72,10 @@ type container struct {
 	bundle string
 	// spec is what it is created from. It is let go of then, as it is large.
 	spec *specs.Spec
+	// forwards is set for a sandbox's root whose ports are to be forwarded, and
+	// forwarding once they are.
+	forwards   bool
+	forwarding *forwarding
 }
 
 var _ proc.Runtime = (*container)(nil)
@@ -77,7 +83,13 @@ var _ proc.Runtime = (*container)(nil)
 func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.File, error) {
 	spec := c.spec
 	c.spec = nil
-	return c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
+	pid, master, err := c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
+	if err == nil && c.forwards {
+		if netns := c.Netns(spec); netns != "" {
+			c.forwarding = forwardPorts(ctx, c.SandboxLife(), netns, c.PortForward)
+		}
+	}
+	return pid, master, err
 }
 
 // Delete also drops the state in the bundle, so that the delete that containerd starts
@@ -86,11 +98,14 @@ func (c *container) Delete(ctx context.Context) error {
 	if err := c.Container.Delete(ctx); err != nil {
 		return err
 	}
+	c.forwarding.end()
 	return dropState(c.bundle)
 }
 
 func (c *container) Start(ctx context.Context, files proc.Files) error {
-	return c.Container.Start(ctx, files)
+	err := c.Container.Start(ctx, files)
+	c.forwarding.await(ctx)
+	return err
 }
 
 func (c *container) Wait(ctx context.Context) (proc.Exit, error) {
@@ -130,21 +145,9 @@ func asExit(e runsc.Exit, err error) (proc.Exit, error) {
 	return proc.Exit{Status: uint32(e.Status), At: e.At}, err
 }
 
-func asStats(s *runc.Stats) *proc.Stats {
-	out := &proc.Stats{
-		CPUTotal:       s.Cpu.Usage.Total,
-		CPUKernel:      s.Cpu.Usage.Kernel,
-		CPUUser:        s.Cpu.Usage.User,
-		PerCPU:         s.Cpu.Usage.Percpu,
-		MemoryUsage:    s.Memory.Usage.Usage,
-		MemoryLimit:    s.Memory.Usage.Limit,
-		MemoryMax:      s.Memory.Usage.Max,
-		MemoryFailures: s.Memory.Usage.Failcnt,
-		MemoryCache:    s.Memory.Cache,
-		PIDs:           s.Pids.Current,
-		PIDLimit:       s.Pids.Limit,
-	}
-	for _, n := range s.NetworkInterfaces {
+func asStats(s *runsc.Stats) *proc.Stats {
+	out := &proc.Stats{CPU: s.CPU, Memory: s.Memory, PIDs: s.PIDs, PIDLimit: s.PIDLimit}
+	for _, n := range s.Networks {
 		out.Networks = append(out.Networks, proc.NetworkStats{
 			Name:    n.Name,
 			RxBytes: n.RxBytes, RxPackets: n.RxPackets, RxErrors: n.RxErrors, RxDropped: n.RxDropped,

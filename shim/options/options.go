@@ -50,6 +50,15 @@ type Options struct {
 	Grouping bool `json:"grouping"`
 	// Control chooses how running sandboxes are driven.
 	Control Control `json:"control"`
+	// KubeletRoot is the absolute path of the kubelet's folder. Empty: where it
+	// usually is, or where a volume of the pod is mounted.
+	KubeletRoot string `json:"kubelet_root,omitempty"`
+	// ShareEmptyDirs lets the containers of a pod share its emptyDirs in the
+	// sandbox. Without it, only annotations do.
+	ShareEmptyDirs bool `json:"share_empty_dirs"`
+	// PortForward makes connections to loopback in a pod's network namespace reach
+	// its sandbox.
+	PortForward bool `json:"port_forward"`
 	// SystemdCgroup makes runsc ask systemd for its cgroups.
 	SystemdCgroup bool `json:"systemd_cgroup,omitempty"`
 	// RunscConfig holds further flags for every runsc command, by their names
@@ -64,10 +73,12 @@ type Options struct {
 // Default returns the options that hold where nothing is configured.
 func Default() Options {
 	return Options{
-		BinaryName: defaultBinary,
-		Root:       defaultRoot,
-		Grouping:   true,
-		Control:    ControlAuto,
+		BinaryName:     defaultBinary,
+		Root:           defaultRoot,
+		Grouping:       true,
+		Control:        ControlAuto,
+		ShareEmptyDirs: true,
+		PortForward:    true,
 	}
 }
 

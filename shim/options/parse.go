@@ -20,16 +20,19 @@ type setter func(o *Options, value any) error
 // setters returns every key of a configuration.
 func setters() map[string]setter {
 	return map[string]setter{
-		"binary_name":  text(func(o *Options) *string { return &o.BinaryName }, checkBinary),
-		"root":         text(func(o *Options) *string { return &o.Root }, checkAbsolute),
-		"shim_cgroup":  text(func(o *Options) *string { return &o.ShimCgroup }, checkText),
-		"io_uid":       id(func(o *Options) *uint32 { return &o.IoUID }),
-		"io_gid":       id(func(o *Options) *uint32 { return &o.IoGID }),
-		"log_level":    setLogLevel,
-		"log_path":     text(func(o *Options) *string { return &o.LogPath }, checkAbsoluteOrEmpty),
-		"grouping":     setGrouping,
-		"control":      setControl,
-		runscConfigKey: setRunscConfig,
+		"binary_name":      text(func(o *Options) *string { return &o.BinaryName }, checkBinary),
+		"root":             text(func(o *Options) *string { return &o.Root }, checkAbsolute),
+		"shim_cgroup":      text(func(o *Options) *string { return &o.ShimCgroup }, checkText),
+		"io_uid":           id(func(o *Options) *uint32 { return &o.IoUID }),
+		"io_gid":           id(func(o *Options) *uint32 { return &o.IoGID }),
+		"log_level":        setLogLevel,
+		"log_path":         text(func(o *Options) *string { return &o.LogPath }, checkAbsoluteOrEmpty),
+		"grouping":         boolean(func(o *Options) *bool { return &o.Grouping }),
+		"control":          setControl,
+		"kubelet_root":     text(func(o *Options) *string { return &o.KubeletRoot }, checkAbsoluteOrEmpty),
+		"port_forward":     boolean(func(o *Options) *bool { return &o.PortForward }),
+		"share_empty_dirs": boolean(func(o *Options) *bool { return &o.ShareEmptyDirs }),
+		runscConfigKey:     setRunscConfig,
 		// gVisor's shim knows this key, so it is in people's files.
 		"enable_hibernate_server": checkHibernate,
 	}

@@ -19,6 +19,9 @@ log_level = "Warning"
 log_path = "/var/log/runsc/%ID%/"
 grouping = false
 control = "cli"
+kubelet_root = "/srv/kubelet"
+share_empty_dirs = false
+port_forward = false
 enable_hibernate_server = false
 [runsc_config]
 platform = "kvm"
@@ -28,7 +31,7 @@ platform = "kvm"
 	}
 	if o.BinaryName != "/usr/local/bin/runsc" || o.Root != "/srv/runsc" || o.ShimCgroup != "/shims" ||
 		o.IoUID != 1000 || o.IoGID != 4294967295 || o.LogLevel != "warning" || o.LogPath != "/var/log/runsc/%ID%/" ||
-		o.Grouping || o.Control != ControlCLI || o.RunscConfig["platform"] != "kvm" {
+		o.Grouping || o.Control != ControlCLI || o.KubeletRoot != "/srv/kubelet" || o.ShareEmptyDirs || o.PortForward || o.RunscConfig["platform"] != "kvm" {
 		t.Errorf("options are %+v", o)
 	}
 }
@@ -61,6 +64,9 @@ func TestOptions_RefusedConfigurations(t *testing.T) {
 		{"level", `log_level = "loud"`, []string{`"log_level"`, "trace, debug, info", `"loud"`}},
 		{"level as a number", `log_level = 3`, []string{`"log_level"`, "trace, debug, info"}},
 		{"grouping as a string", `grouping = "true"`, []string{`"grouping"`, "true or false", `the string "true"`}},
+		{"relative kubelet's folder", `kubelet_root = "kubelet"`, []string{`"kubelet_root"`, "absolute"}},
+		{"emptyDirs as a number", `share_empty_dirs = 0`, []string{`"share_empty_dirs"`, "true or false", "the number 0"}},
+		{"port-forward as a string", `port_forward = "true"`, []string{`"port_forward"`, "true or false", `the string "true"`}},
 		{"control", `control = "socket"`, []string{`"control"`, `"auto" or "cli"`, `"socket"`}},
 		{"control as a boolean", `control = true`, []string{`"control"`, `"auto" or "cli"`}},
 		{"flags as a string", `runsc_config = "debug"`, []string{`"runsc_config"`, "table"}},

@@ -56,13 +56,16 @@ func setLogLevel(o *Options, value any) error {
 	return nil
 }
 
-func setGrouping(o *Options, value any) error {
-	b, ok := value.(bool)
-	if !ok {
-		return wrongType("true or false", value)
+// boolean sets an option that is on or off.
+func boolean(field func(*Options) *bool) setter {
+	return func(o *Options, value any) error {
+		b, ok := value.(bool)
+		if !ok {
+			return wrongType("true or false", value)
+		}
+		*field(o) = b
+		return nil
 	}
-	o.Grouping = b
-	return nil
 }
 
 func setControl(o *Options, value any) error {

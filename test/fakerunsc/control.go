@@ -96,8 +96,9 @@ func methods() map[string]method {
 			rep, err := s.answer(request{Op: opEvent, Container: id}, nil)
 			return rep.Event, err
 		}),
-		"Pause":  ofAll(opFreeze),
-		"Resume": ofAll(opThaw),
+		"PortForward": (*sandbox).portForward,
+		"Pause":       ofAll(opFreeze),
+		"Resume":      ofAll(opThaw),
 	}
 }
 

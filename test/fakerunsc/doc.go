@@ -21,5 +21,6 @@
 //   - state.go: the files under --root;
 //   - protocol.go: how one talks to a sandbox;
 //   - control.go: the control socket;
+//   - portforward.go: connections to ports;
 //   - sandbox.go, members.go, process.go: the sandbox.
 package main

@@ -61,6 +61,8 @@ func verbs() map[string]func(*command) (int, error) {
 		"delete":   (*command).delete,
 		"state":    (*command).state,
 		"features": (*command).features,
+
+		"port-forward": (*command).portForward,
 	}
 }
 

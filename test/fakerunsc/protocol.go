@@ -51,6 +51,7 @@ const (
 	opThaw    op = "thaw"    // the same
 	opDestroy op = "destroy" // a container
 	opStatus  op = "status"  // whether a container has ended
+	opConnect op = "connect" // to a port
 )
 
 // request is what a sandbox is asked. Commands send it as it is; the methods of the
@@ -64,6 +65,7 @@ type request struct {
 	PID       int
 	Signal    int
 	All       bool
+	Port      int
 }
 
 // reply is what it says.

@@ -193,6 +193,8 @@ func (s *sandbox) answer(req request, files []*os.File) (reply, error) {
 		return s.event(k), nil
 	case opDestroy:
 		return reply{}, s.destroy(k)
+	case opConnect:
+		return reply{}, s.connect(k, req.Port, files)
 	case opStatus:
 		p := s.initOf(k)
 		return reply{Stopped: p != nil && p.ended()}, nil

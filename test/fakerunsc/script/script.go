@@ -24,6 +24,9 @@ const (
 // its value is the fake's directory.
 const FeatureMark = "fakerunsc.directory"
 
+// EchoPort is the port on which somebody listens in every sandbox of the fake.
+const EchoPort = 7
+
 // Action is what a fault does to a command, or to a call over the control socket.
 type Action string
 

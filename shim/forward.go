@@ -1,0 +1,77 @@
+package shim
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"containerd-shim-runsc/shim/portforward"
+)
+
+// forwarding is the port-forward of one sandbox. That of a container which has none is
+// nil.
+type forwarding struct {
+	// ready is closed when it works, or cannot be had.
+	ready chan struct{}
+	// stop ends it, and returns when it has ended.
+	stop func()
+}
+
+// forwardPorts begins to forward connections to loopback in the network namespace to the
+// sandbox, until that ends. Whether it can be had is for the log alone.
+func forwardPorts(ctx, sandbox context.Context, netns string, dial portforward.Dial) *forwarding {
+	ctx = log.WithLogger(context.Background(), log.G(ctx)) // not the whole request
+	var forwarder *portforward.Forwarder
+	f := &forwarding{ready: make(chan struct{})}
+	go func() {
+		defer close(f.ready)
+		var err error
+		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, dial)); err != nil {
+			log.G(ctx).WithError(err).Warn("there is no port-forward")
+		}
+	}()
+	f.stop = sync.OnceFunc(func() {
+		<-f.ready
+		if forwarder == nil {
+			return
+		}
+		if err := forwarder.Close(); err != nil {
+			log.G(ctx).WithError(err).Warn("port-forward was not ended in order")
+		}
+	})
+	context.AfterFunc(sandbox, f.stop)
+	return f
+}
+
+// telling logs, once, that the sandbox's runsc forwards no ports.
+func telling(ctx context.Context, dial portforward.Dial) portforward.Dial {
+	var once sync.Once
+	return func(bound context.Context, port uint16) (*net.UnixConn, error) {
+		conn, err := dial(bound, port)
+		if errdefs.IsNotImplemented(err) {
+			once.Do(func() { log.G(ctx).WithError(err).Warn("there is no port-forward") })
+		}
+		return conn, err
+	}
+}
+
+// await waits until it works, or cannot be had, or ctx ends.
+func (f *forwarding) await(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	select {
+	case <-f.ready:
+	case <-ctx.Done():
+	}
+}
+
+// end ends it.
+func (f *forwarding) end() {
+	if f != nil {
+		f.stop()
+	}
+}

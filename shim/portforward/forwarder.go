@@ -1,0 +1,122 @@
+package portforward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+
+	"github.com/containerd/log"
+)
+
+// Dial connects to a TCP port in the sandbox, or fails if that refuses. When ctx ends it
+// returns, whether or not the sandbox has answered.
+type Dial func(ctx context.Context, port uint16) (*net.UnixConn, error)
+
+// Forwarder forwards the connections to loopback in one network namespace.
+type Forwarder struct {
+	netns     *os.File
+	queue     *queue
+	listeners *listeners
+	dial      Dial
+	// turn holds the one token of who may dial.
+	turn chan struct{}
+
+	// life ends with Close, and has the log.
+	life context.Context
+	end  context.CancelFunc
+	// running are the goroutines: one that reads the queue and one for each flow.
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	flows map[flow]stage
+	held  int
+}
+
+// Start begins to forward the connections to loopback in the network namespace at path,
+// which must be another than the caller's own. ctx has the log; its end means nothing.
+func Start(ctx context.Context, path string, dial Dial) (*Forwarder, error) {
+	netns, err := openNetns(path)
+	if err != nil {
+		return nil, fmt.Errorf("port-forward: %w", err)
+	}
+	queue, err := openQueue(netns)
+	if err != nil {
+		_ = netns.Close()
+		return nil, fmt.Errorf("port-forward in network namespace %s: %w", path, err)
+	}
+	f := &Forwarder{
+		netns: netns, queue: queue, listeners: newListeners(netns),
+		dial: dial, turn: make(chan struct{}, 1),
+		flows: map[flow]stage{},
+	}
+	f.life, f.end = context.WithCancel(context.WithoutCancel(ctx))
+	f.running.Go(f.read)
+	return f, nil
+}
+
+// read takes SYNs from the queue until that is stopped.
+func (f *Forwarder) read() {
+	for {
+		packets, err := f.queue.receive()
+		if err != nil {
+			if f.life.Err() == nil {
+				log.G(f.life).WithError(err).Error("port-forward ends")
+				// Nobody reads it, so what goes there must pass by.
+				_ = f.queue.close()
+			}
+			return
+		}
+		for _, p := range packets {
+			f.arrived(p)
+		}
+	}
+}
+
+// arrived decides about a packet, or has that done.
+func (f *Forwarder) arrived(p packet) {
+	c, ok := parseSYN(p.data)
+	if !ok {
+		f.decide(p.id, accept)
+		return
+	}
+	f.mu.Lock()
+	stage, known := f.flows[c]
+	full := f.held >= maxHeld
+	if !known && !full {
+		f.flows[c] = held
+		f.held++
+	}
+	f.mu.Unlock()
+	switch {
+	case known && stage == passed:
+		f.decide(p.id, accept)
+	case known || full:
+		// A SYN again: the first one still waits, or the connection is made. Or a SYN
+		// too many, which the client sends again.
+		f.decide(p.id, drop)
+	default:
+		f.running.Go(func() { f.forward(p.id, c) })
+	}
+}
+
+// decide says what becomes of a packet.
+func (f *Forwarder) decide(id uint32, v verdict) {
+	if err := f.queue.decide(id, v); err != nil {
+		log.G(f.life).WithError(err).Warn("port-forward: a connection was not let through")
+	}
+}
+
+// Close ends all connections and removes what there is in the network namespace.
+func (f *Forwarder) Close() error {
+	f.end()
+	err := f.queue.stop()
+	f.running.Wait()
+	f.listeners.accepting.Wait()
+	if err = errors.Join(err, f.queue.close(), f.netns.Close()); err != nil {
+		return fmt.Errorf("end port-forward: %w", err)
+	}
+	return nil
+}
