@@ -58,7 +58,7 @@ func Libraries(binaryPath string) ([]File, error) {
 	if err != nil || loader == "" {
 		return nil, err
 	}
-	file, err := readLibrary(loader)
+	file, err := ReadFile(loader)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func Libraries(binaryPath string) ([]File, error) {
 		seen[name] = true
 
 		library := filepath.Join(directory, name)
-		file, err := readLibrary(library)
+		file, err := ReadFile(library)
 		if err != nil {
 			return nil, fmt.Errorf("%s needs %s: %w", binaryPath, name, err)
 		}
@@ -95,10 +95,12 @@ func Libraries(binaryPath string) ([]File, error) {
 	return files, nil
 }
 
-func readLibrary(name string) (File, error) {
+// ReadFile returns a program or library of this machine, for the same place in an
+// image.
+func ReadFile(name string) (File, error) {
 	body, err := os.ReadFile(name)
 	if err != nil {
-		return File{}, fmt.Errorf("read library: %w", err)
+		return File{}, fmt.Errorf("read a file for an image: %w", err)
 	}
 	return File{Name: name, Mode: 0o755, Body: body}, nil
 }

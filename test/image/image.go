@@ -29,9 +29,12 @@ type File struct {
 	UID, GID int
 	// Body is a regular file's content.
 	Body []byte
-	// Link is a symbolic link's target.
+	// Link is a symbolic link's target. A regular file with one is a hard link to
+	// the file of that name, which must be listed as well.
 	Link string
 }
+
+func (f File) hardLink() bool { return f.Mode.IsRegular() && f.Link != "" }
 
 // The parts of the OCI image specification that an image of one layer needs.
 // Their fields are written in the order in which they are declared here.
@@ -64,8 +67,11 @@ type (
 		RootFS rootFS  `json:"rootfs"`
 	}
 	process struct {
-		Env []string `json:"Env"`
-		Cmd []string `json:"Cmd"`
+		User       string   `json:"User,omitempty"`
+		Env        []string `json:"Env"`
+		Entrypoint []string `json:"Entrypoint,omitempty"`
+		Cmd        []string `json:"Cmd"`
+		WorkingDir string   `json:"WorkingDir,omitempty"`
 	}
 	rootFS struct {
 		Type    string   `json:"type"`
@@ -88,29 +94,52 @@ const (
 	annotationRef  = "org.opencontainers.image.ref.name"
 )
 
-// Write writes an image for this machine's architecture to w, as an OCI image
-// layout in a tar archive. The name is a full reference, such as
-// "docker.io/library/busybox:local". A container of it runs sh unless told
-// otherwise.
-func Write(w io.Writer, name string, files []File) error {
+// Config says how a container of an image runs unless it is told otherwise.
+type Config struct {
+	// User is a name or a number, with or without a group: "user", "user:group".
+	User string
+	// Entrypoint and Cmd are what runs, one after the other.
+	Entrypoint, Cmd []string
+	// Env is added to the usual PATH.
+	Env        []string
+	WorkingDir string
+}
+
+// Blob is a part of an image.
+type Blob struct {
+	MediaType string
+	Digest    string
+	Content   []byte
+}
+
+// Image is an image of one layer, as a registry keeps it.
+type Image struct {
+	Manifest, Config, Layer Blob
+}
+
+// Build makes an image for this machine's architecture.
+func Build(files []File, c Config) (*Image, error) {
 	layer, err := tarLayer(files)
 	if err != nil {
-		return fmt.Errorf("image %s: %w", name, err)
+		return nil, err
 	}
 
 	// The layer is not compressed, so its digest is its diff id as well.
-	self := platform{Architecture: runtime.GOARCH, OS: "linux"}
 	layerDesc := describe(typeLayer, layer)
 	configBlob, err := json.Marshal(config{
-		platform: self,
+		platform: self(),
 		Config: process{
-			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-			Cmd: []string{"sh"},
+			User: c.User,
+			Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+				c.Env...),
+			Entrypoint: c.Entrypoint,
+			Cmd:        c.Cmd,
+			WorkingDir: c.WorkingDir,
 		},
 		RootFS: rootFS{Type: "layers", DiffIDs: []string{layerDesc.Digest}},
 	})
 	if err != nil {
-		return fmt.Errorf("image %s: encode config: %w", name, err)
+		return nil, fmt.Errorf("encode config: %w", err)
 	}
 	configDesc := describe(typeConfig, configBlob)
 
@@ -121,10 +150,30 @@ func Write(w io.Writer, name string, files []File) error {
 		Layers:        []descriptor{layerDesc},
 	})
 	if err != nil {
-		return fmt.Errorf("image %s: encode manifest: %w", name, err)
+		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	manifestDesc := describe(typeManifest, manifestBlob)
-	manifestDesc.Platform = &self
+	return &Image{
+		Manifest: Blob{typeManifest, manifestDesc.Digest, manifestBlob},
+		Config:   Blob{typeConfig, configDesc.Digest, configBlob},
+		Layer:    Blob{typeLayer, layerDesc.Digest, layer},
+	}, nil
+}
+
+func self() platform { return platform{Architecture: runtime.GOARCH, OS: "linux"} }
+
+// Write writes an image for this machine's architecture to w, as an OCI image
+// layout in a tar archive. The name is a full reference, such as
+// "docker.io/library/busybox:local". A container of it runs sh unless told
+// otherwise.
+func Write(w io.Writer, name string, files []File) error {
+	img, err := Build(files, Config{Cmd: []string{"sh"}})
+	if err != nil {
+		return fmt.Errorf("image %s: %w", name, err)
+	}
+	manifestDesc := describe(typeManifest, img.Manifest.Content)
+	own := self()
+	manifestDesc.Platform = &own
 	manifestDesc.Annotations = map[string]string{annotationName: name, annotationRef: name}
 
 	indexBlob, err := json.Marshal(index{
@@ -140,14 +189,14 @@ func Write(w io.Writer, name string, files []File) error {
 		return fmt.Errorf("image %s: encode layout: %w", name, err)
 	}
 
-	err = writeTar(w, []File{
+	files = []File{
 		{Name: "oci-layout", Mode: 0o644, Body: layoutBlob},
 		{Name: "index.json", Mode: 0o644, Body: indexBlob},
-		{Name: blobPath(manifestDesc), Mode: 0o644, Body: manifestBlob},
-		{Name: blobPath(configDesc), Mode: 0o644, Body: configBlob},
-		{Name: blobPath(layerDesc), Mode: 0o644, Body: layer},
-	})
-	if err != nil {
+	}
+	for _, blob := range []Blob{img.Manifest, img.Config, img.Layer} {
+		files = append(files, File{Name: blobPath(blob.Digest), Mode: 0o644, Body: blob.Content})
+	}
+	if err := writeTar(w, files); err != nil {
 		return fmt.Errorf("image %s: %w", name, err)
 	}
 	return nil
@@ -162,8 +211,8 @@ func describe(mediaType string, blob []byte) descriptor {
 	}
 }
 
-func blobPath(d descriptor) string {
-	return "blobs/" + strings.Replace(d.Digest, ":", "/", 1)
+func blobPath(digest string) string {
+	return "blobs/" + strings.Replace(digest, ":", "/", 1)
 }
 
 func tarLayer(files []File) ([]byte, error) {
@@ -180,7 +229,7 @@ func tarLayer(files []File) ([]byte, error) {
 
 // complete returns the files under clean names, with the directories that they
 // need, in an order that does not depend on the caller's and in which a
-// directory precedes what is in it.
+// directory precedes what is in it, and everything precedes hard links.
 func complete(files []File) ([]File, error) {
 	byName := make(map[string]File, len(files))
 	for _, f := range files {
@@ -210,7 +259,15 @@ func complete(files []File) ([]File, error) {
 	for _, f := range byName {
 		all = append(all, f)
 	}
-	slices.SortFunc(all, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b File) int {
+		if a.hardLink() != b.hardLink() {
+			if a.hardLink() {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
 	return all, nil
 }
 
@@ -258,6 +315,11 @@ func header(f File) (*tar.Header, error) {
 	}
 	switch f.Mode.Type() {
 	case 0:
+		if f.hardLink() {
+			h.Typeflag = tar.TypeLink
+			h.Linkname = f.Link
+			break
+		}
 		h.Typeflag = tar.TypeReg
 		h.Size = int64(len(f.Body))
 	case fs.ModeDir:

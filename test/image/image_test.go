@@ -57,7 +57,7 @@ func write(t *testing.T, files []File) []byte {
 // blob returns the content that d names, after checking it against d.
 func blob(t *testing.T, archive map[string]entry, d descriptor) []byte {
 	t.Helper()
-	e, ok := archive[blobPath(d)]
+	e, ok := archive[blobPath(d.Digest)]
 	if !ok {
 		t.Fatalf("blob %s is missing", d.Digest)
 	}
@@ -106,6 +106,7 @@ func TestWrite(t *testing.T) {
 		{Name: "/usr/bin/tool", Mode: fs.ModeSetuid | 0o755, Body: []byte("content"), UID: 3, GID: 4},
 		{Name: "usr/link", Mode: fs.ModeSymlink | 0o777, Link: "bin/tool"},
 		{Name: "tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
+		{Name: "again", Mode: 0o755, Link: "usr/bin/tool"},
 	}))
 	for name, want := range map[string]struct {
 		typeflag byte
@@ -119,6 +120,7 @@ func TestWrite(t *testing.T) {
 		"usr/bin/tool": {typeflag: tar.TypeReg, mode: 0o4755, uid: 3, gid: 4, body: "content"},
 		"usr/link":     {typeflag: tar.TypeSymlink, mode: 0o777, link: "bin/tool"},
 		"tmp/":         {typeflag: tar.TypeDir, mode: 0o1777},
+		"again":        {typeflag: tar.TypeLink, mode: 0o755, link: "usr/bin/tool"},
 	} {
 		got, ok := layer[name]
 		if !ok {
@@ -137,6 +139,32 @@ func TestWrite(t *testing.T) {
 	}
 	for name := range layer {
 		t.Errorf("%s is in the layer and was not asked for", name)
+	}
+}
+
+// TestHardLinksComeLast reads the layer in its order: what a hard link names must be
+// there before it.
+func TestHardLinksComeLast(t *testing.T) {
+	layer, err := tarLayer([]File{
+		{Name: "a", Mode: 0o755, Link: "b/c"},
+		{Name: "b/c", Mode: 0o755, Body: []byte("content")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for tr := tar.NewReader(bytes.NewReader(layer)); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+	}
+	if want := []string{"b/", "b/c", "a"}; !slices.Equal(names, want) {
+		t.Errorf("the layer has %q, want %q", names, want)
 	}
 }
 
@@ -176,6 +204,24 @@ var errDisk = errors.New("disk full")
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errDisk }
+
+func TestBuild(t *testing.T) {
+	img, err := Build([]File{{Name: "a", Body: []byte("content")}}, Config{
+		User: "1000:group", Entrypoint: []string{"/a"}, Cmd: []string{"b"}, Env: []string{"C=d"}, WorkingDir: "/e",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := decode[manifest](t, img.Manifest.Content)
+	if m.Config.Digest != img.Config.Digest || m.Layers[0].Digest != img.Layer.Digest {
+		t.Errorf("the manifest names %+v, not %s and %s", m, img.Config.Digest, img.Layer.Digest)
+	}
+	c := decode[config](t, img.Config.Content).Config
+	if c.User != "1000:group" || c.WorkingDir != "/e" || !slices.Equal(c.Entrypoint, []string{"/a"}) ||
+		!slices.Equal(c.Cmd, []string{"b"}) || len(c.Env) != 2 || c.Env[1] != "C=d" {
+		t.Errorf("the configuration is %+v", c)
+	}
+}
 
 func TestWriteReportsWriter(t *testing.T) {
 	if err := Write(fullDisk{}, testName, nil); !errors.Is(err, errDisk) {

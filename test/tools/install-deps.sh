@@ -9,7 +9,11 @@ declare -A package_of=(
 	[ip]=iproute2      # the tests' networks
 	[unshare]=util-linux
 	[mount]=mount
+	[iptables]=iptables # the ports of pods
 )
+
+# Where Debian has what root runs; a user's PATH may lack it.
+PATH=$PATH:/usr/sbin:/sbin
 
 packages=()
 for command in "${!package_of[@]}"; do
