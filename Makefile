@@ -91,7 +91,7 @@ GO_TEST := SHIM_TEST_BIN=$(BIN) CGO_ENABLED=1 $(GO) test -race
 test: test-unit test-contract test-e2e ## all tests
 
 test-unit: deps ## each package on its own, in seconds
-	$(GO_TEST) ./cmd/... ./shim/... ./proc/... ./runsc/... ./utils/... ./test/image/... ./test/bench/...
+	$(GO_TEST) ./cmd/... ./shim/... ./proc/... ./runsc/... ./utils/... ./test/image/... ./test/bench/... ./test/vm
 
 # The suites run twice: with sandboxes that are asked over their control sockets, and
 # with runsc's commands alone. These tests choose the way themselves.
@@ -123,6 +123,31 @@ test-debian: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/containerd-1.7/c
 	$(OLD_TEST) -parallel 1 -run '/runsc$$' -skip $(OWN_WAY) ./test/contract/...
 	$(OLD_TEST) ./test/e2e/...
 
+# Kubernetes' own suite for what runs its pods, once with the shim's defaults and once with
+# the options that test/critest/expected.toml names. CRI_RUN has other runs than these two:
+# "runc" shows what the machine lacks. CRI_FOCUS has a pattern of the tests to run.
+CRI_RUN ?= defaults,options
+CRI_FOCUS ?=
+
+test-cri: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge $(BIN)/critest ## critest of Kubernetes, on a private node (root)
+	CRI_RUN='$(CRI_RUN)' CRI_FOCUS='$(CRI_FOCUS)' $(GO_TEST) -count=1 -timeout 30m -v ./test/node ./test/critest
+
+# Of the environment, test/pods takes PODS_CHURN, how long containers come and go at random
+# (5m), and PODS_SEED, the seed of that, which each run prints.
+test-pods: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge ## pods on a private node: what Kubernetes does with them, many at once, and for 5 minutes (root)
+	$(GO_TEST) -count=1 -timeout 30m -parallel 4 -v ./test/pods/...
+
+# Where there is cgroup v2 alone, and systemd: a virtual machine, which is emulated. VM_FLAGS has
+# flags for one who looks for a fault, as -machine systemd -suites pods -run TestOOM.
+VM := $(BUILD_DIR)/vm
+VM_FLAGS ?=
+
+test-vm: $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/cni/bridge $(VM)/qemu $(VM)/kernel $(VM)/system ## a choice of all suites, with cgroup v2 and systemd, in a virtual machine
+	$(GO) run ./test/vm -bin $(BIN) -work $(VM) $(VM_FLAGS)
+
+$(VM)/qemu $(VM)/kernel $(VM)/system: test/vm/fetch.sh
+	@test/vm/fetch.sh $(@F) $@
+
 bench: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox-static ## measure the shim, with runc beside it: a table, bench/bench.json and bench.svg (root)
 	SHIM_TEST_BIN=$(BIN) BENCH_OUT=$(BUILD_DIR)/bench $(GO) run ./test/bench
 
@@ -138,11 +163,11 @@ lint: $(BIN)/golangci-lint $(BIN)/gazelle ## check style, the import table and t
 bazel: $(BIN)/gazelle ## write the BUILD files and MODULE.bazel's repositories anew
 	BIN=$(BIN) test/tools/bazel.sh update
 
-tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/golangci-lint $(BIN)/gazelle ## build and fetch all that the tests and lint need
+tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/cni/bridge $(BIN)/critest $(BIN)/golangci-lint $(BIN)/gazelle ## build and fetch all that the tests and lint need
 
 # Only what is ours: BUILD_DIR may be a folder that holds other things too.
 clean: ## remove all that was built and fetched
-	rm -rf $(BIN) $(OLD) $(BUILD_DIR)/deb $(BUILD_DIR)/bench $(BUILD_DIR)/busybox.tar
+	rm -rf $(BIN) $(OLD) $(VM) $(BUILD_DIR)/deb $(BUILD_DIR)/bench $(BUILD_DIR)/busybox.tar
 	@rmdir $(BUILD_DIR) 2>/dev/null || true
 
 # The tools are Go modules of their own under test/tools: their requirements do not
@@ -170,6 +195,17 @@ $(BIN)/containerd: test/tools/containerd/go.mod
 $(BIN)/containerd-1.7/containerd: test/tools/containerd17/go.mod
 	@echo 'building containerd 1.7 (2-3 minutes the first time) ...'
 	$(call build-tools,containerd17,$(BIN)/containerd-1.7)
+
+# critest is a test in the module of cri-tools; it is built there, with that module's own
+# requirements. ginkgo, which runs its tests side by side, is one of them.
+$(BIN)/critest: test/tools/critools/go.mod
+	@echo 'building critest and ginkgo (1-2 minutes the first time) ...'
+	@mkdir -p $(BIN)
+	@cd test/tools/critools && $(GO) mod download sigs.k8s.io/cri-tools && \
+		cd "$$($(GO) list -m -f '{{.Dir}}' sigs.k8s.io/cri-tools)" && \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o $(BIN)/ginkgo github.com/onsi/ginkgo/v2/ginkgo && \
+		CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags='-s -w' -o $@ ./cmd/critest
+	@touch $@
 
 $(BIN)/golangci-lint: test/tools/lint/go.mod
 	@echo 'building golangci-lint (1-2 minutes the first time) ...'
@@ -202,10 +238,15 @@ $(BIN)/containerd-1.6/ctr:
 $(BIN)/runsc-debian:
 	$(call fetch-deb,runsc,usr/bin/runsc)
 
+# The plugins of the pods' networks: one package, the others come with the first.
+$(BIN)/cni/bridge:
+	$(call fetch-deb,containernetworking-plugins,usr/lib/cni/bridge)
+	@cd $(BUILD_DIR)/deb/containernetworking-plugins/usr/lib/cni && cp host-local loopback portmap $(BIN)/cni/
+
 $(BUILD_DIR)/busybox.tar: $(BIN)/busybox-static $(wildcard test/image/*.go test/image/cmd/mkimage/*.go)
 	$(GO) run ./test/image/cmd/mkimage -busybox $< -o $@
 
 FORCE:
 
 .PHONY: help build demo demo-shell demo-files install uninstall test test-unit \
-	test-contract test-e2e bench deps lint bazel tools clean FORCE
+	test-contract test-e2e test-cri test-pods test-vm bench deps lint bazel tools clean FORCE
