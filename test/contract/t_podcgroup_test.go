@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -42,45 +41,17 @@ func inPodOf(e *harness.Env, id string, res *specs.LinuxResources) *harness.Task
 // makeCgroup makes a cgroup as a kubelet does, and removes it when the test ends.
 func makeCgroup(t *testing.T, path string) cgroup.Membership {
 	t.Helper()
-	for _, dir := range cgroup.Dirs(path) {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for above := filepath.Dir(dir); cgroup.Unified() && len(above) >= len(cgroup.Root); above = filepath.Dir(above) {
-			file := filepath.Join(above, "cgroup.subtree_control")
-			if err := os.WriteFile(file, []byte("+cpu +memory +pids"), 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if strings.Contains(dir, "cpuset") {
-			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-				fill(t, dir, file)
-			}
-		}
-		t.Cleanup(func() {
+	t.Cleanup(func() {
+		for _, dir := range cgroup.Dirs(path) {
 			if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
 				t.Error(err)
 			}
-		})
-	}
-	return cgroup.At(path)
-}
-
-// fill gives a cgroup the values of the one above it, which v1 asks for before it can be
-// joined.
-func fill(t *testing.T, dir, file string) {
-	t.Helper()
-	above, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file))
-	if err == nil && strings.TrimSpace(string(above)) == "" {
-		fill(t, filepath.Dir(dir), file)
-		above, err = os.ReadFile(filepath.Join(filepath.Dir(dir), file))
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, file), above, 0)
-	}
-	if err != nil && !os.IsNotExist(err) {
+		}
+	})
+	if err := cgroup.Make(path); err != nil {
 		t.Fatal(err)
 	}
+	return cgroup.At(path)
 }
 
 // sandboxCgroup returns the cgroup of a task's sandbox process.
@@ -155,7 +126,7 @@ func TestT9_PodCgroup(t *testing.T) {
 					t.Errorf("with a container the sandbox may use %+v, want %+v", got, tt.want)
 				}
 				succeeds(t, "update", c.Update(res))
-				if got := limitsOf(t, m); got != tt.sum {
+				if got := effective(t, m, parent); got != tt.sum {
 					t.Errorf("after the update the sandbox may use %+v, want %+v", got, tt.sum)
 				}
 				// Before the cgroup is removed, as a kubelet does it.
@@ -186,11 +157,11 @@ func effective(t *testing.T, m cgroup.Membership, pod string) cgroup.Limits {
 // are the pod's, and what the sandbox needs for itself comes on top.
 func TestT9_PodOfNobody(t *testing.T) {
 	onRunsc(t, func(t *testing.T, e *harness.Env) {
-		k, _ := podOf(e, nil)
+		k, parent := podOf(e, nil)
 		m := sandboxCgroup(t, k)
 		between := func(what string, from, to int64) {
 			t.Helper()
-			if l := limitsOf(t, m).Memory; l < from || l > to {
+			if l := effective(t, m, parent).Memory; l < from || l > to {
 				t.Errorf("%s: the sandbox may use %d MiB, want %d to %d", what, l/mib, from/mib, to/mib)
 			}
 		}

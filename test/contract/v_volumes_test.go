@@ -204,10 +204,19 @@ func in(t *testing.T, k *harness.Task, script string) string {
 // execs gives each exec of a test an id.
 var execs atomic.Int64
 
-// try is in for what may fail. What is written to stderr is part of what it returns.
+// try is in for what may fail. What is written to stderr is part of what it returns. The
+// streams are open before the script starts, as it may end before anybody else runs.
 func try(t *testing.T, k *harness.Task, script string) (string, uint32) {
 	t.Helper()
-	p := k.ExecRunning(harness.ExecOptions{ID: fmt.Sprint("x", execs.Add(1)), Args: harness.Shell(script)})
+	p, err := k.Given(fmt.Sprint("x", execs.Add(1)), &specs.Process{
+		Args: harness.Shell(script), Env: []string{"PATH=/bin"}, Cwd: "/",
+	}, func(*harness.Stdio) {})
+	if err == nil {
+		err = p.TryStart()
+	}
+	if err != nil {
+		t.Fatalf("%s: %q: %v", k.ID, script, err)
+	}
 	resp := p.Wait()
 	out := strings.TrimSpace(p.IO.Out.All(t) + p.IO.Err.All(t))
 	p.Delete()
