@@ -38,7 +38,8 @@ func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error
 }
 
 // Fit changes the resources of a pod's sandbox to those that its containers have
-// together, unless it was said what the pod may use when it was created.
+// together and what it needs for itself, unless it was said what the pod may use when it
+// was created.
 func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
 	s := c.sandbox()
 	if s == nil || s.pod == nil || s.pod.Known {
@@ -48,7 +49,7 @@ func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
 		return nil // as it is
 	}
 	s.pod.fitted.Store(true)
-	return c.Update(ctx, res)
+	return c.Update(ctx, s.pod.withOwn(res))
 }
 
 // podLimits are what is known of what a pod may use.
@@ -56,6 +57,9 @@ type podLimits struct {
 	adapt.PodLimits
 	// path is that of the cgroup that has the limits, or "" if systemd makes it.
 	path string
+	// own is the memory that the sandbox needs for itself, in bytes, if it is not known
+	// what the pod may use.
+	own int64
 	// fitted is set when the limits may be other than at the creation.
 	fitted atomic.Bool
 }
@@ -108,8 +112,7 @@ func (c *Container) prepareCgroup(pod *adapt.PodLimits) (*podLimits, error) {
 	return p, nil
 }
 
-// measure takes note of what a pod's sandbox needs for itself, which comes on top of what
-// its containers are given if nobody has said what the pod may use.
+// measure takes note of what a pod's sandbox needs for itself.
 func (s *sandbox) measure(ctx context.Context) {
 	if s.pod == nil || s.pod.Known {
 		return
@@ -119,11 +122,23 @@ func (s *sandbox) measure(ctx context.Context) {
 	}
 	m, err := cgroup.Of(s.pid)
 	if err == nil {
-		s.pod.Beyond.Memory, err = m.MemoryUsage()
+		s.pod.own, err = m.MemoryUsage()
 	}
 	if err != nil {
 		log.G(ctx).WithError(err).Warn("what the sandbox needs for itself is not known")
 	}
+}
+
+// withOwn returns the resources with what the sandbox needs for itself. Without that, one
+// whose containers have little would be killed at once.
+func (p *podLimits) withOwn(res *specs.LinuxResources) *specs.LinuxResources {
+	if res.Memory == nil || res.Memory.Limit == nil || *res.Memory.Limit <= 0 {
+		return res
+	}
+	sum, memory := *res, *res.Memory
+	limit := *memory.Limit + p.own
+	memory.Limit, sum.Memory = &limit, &memory
+	return &sum
 }
 
 // beside returns the resources with what the pod may use beyond its containers.
