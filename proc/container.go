@@ -60,8 +60,10 @@ type Container struct {
 
 	mu    sync.Mutex
 	execs map[string]*execution
-	// memory is the watch of the memory, or nil.
+	// memory is the watch of the memory, or nil. seeEnd ends that it looks when the
+	// sandbox ends.
 	memory MemoryWatch
+	seeEnd func() bool
 	// ending is set when init has ended: nothing is started any more.
 	ending bool
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"time"
 
 	"github.com/containerd/log"
@@ -9,7 +10,7 @@ import (
 // MemoryWatch tells of the kernel's kills for lack of memory in a sandbox, as far as they
 // hit one container.
 type MemoryWatch interface {
-	// Suspect tells that there was one that is not explained yet.
+	// Suspect tells that there was one that is not explained yet, and remembers it.
 	Suspect() bool
 	// Killed tells whether such a kill explains that a process of the container was
 	// killed. alone is set if the sandbox goes on.
@@ -36,11 +37,15 @@ func (c *Container) watchMemory(pid int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.memory = w
+	// What the kernel has counted may go with the sandbox, before the container's end is
+	// heard of.
+	c.seeEnd = context.AfterFunc(c.rt.SandboxLife(), func() { w.Suspect() })
 }
 
 // unwatchMemory ends the watch. How many kills there were is still known.
 func (c *Container) unwatchMemory() {
 	if w := c.memoryWatch(); w != nil {
+		c.seeEnd()
 		w.Close()
 	}
 }

@@ -13,6 +13,7 @@ import (
 // fakeMemory is a watch with as many kills as the test sets.
 type fakeMemory struct {
 	mu     sync.Mutex
+	asked  int
 	killed int
 	kills  uint64
 	alone  []bool
@@ -22,6 +23,7 @@ type fakeMemory struct {
 func (m *fakeMemory) Suspect() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	return m.killed > 0
 }
 
@@ -190,6 +192,18 @@ func TestE2_TheWatchEndsIfNothingStarts(t *testing.T) {
 	if !m.wasClosed() {
 		t.Error("the watch goes on")
 	}
+}
+
+// TestE2_TheEndOfTheSandboxIsLookedAt: the kernel's count may be gone when the end of the
+// container is heard of.
+func TestE2_TheEndOfTheSandboxIsLookedAt(t *testing.T) {
+	_, f, _, m := watched(t)
+	f.die()
+	eventually(t, "a look when the sandbox has ended", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.asked > 0
+	})
 }
 
 func TestT7_OOMKills(t *testing.T) {

@@ -32,8 +32,10 @@
 //
 // # Where the kernel does not tell
 //
-// systemd removes a scope as soon as nothing runs in it, and the count goes with it. With
-// v2 the slice of the pod has counted it too, if it is the pod's alone; otherwise nothing
-// is told. Nothing is told either of a sandbox that is in the shim's own cgroup
-// (ignore-cgroups), where others are killed as well.
+// systemd removes a scope as soon as nothing runs in it, and the count goes with it. So it
+// is read as soon as the sandbox has ended, for all its containers, however much later the
+// end of one is heard of. With v2 the slice of the pod has counted the kill too, if it is
+// the pod's alone. If systemd was faster and there is no such slice, nothing is told.
+// Nothing is told either of a sandbox that is in the shim's own cgroup (ignore-cgroups),
+// where others are killed as well.
 package oom

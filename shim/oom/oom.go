@@ -17,7 +17,17 @@ type Watcher struct {
 // sandbox is what the watches of its containers share.
 type sandbox struct {
 	counter counter
+	// last is the count when it could last be read.
+	last    uint64
 	watches map[*Watch]struct{}
+}
+
+// count returns how many processes were killed so far, as far as that is known.
+func (s *sandbox) count() uint64 {
+	if n, err := s.counter.count(); err == nil {
+		s.last = max(s.last, n)
+	}
+	return s.last
 }
 
 // Watch is the watch of one container. The Watcher's lock guards it.
@@ -57,17 +67,17 @@ func (w *Watcher) watch(m, own cgroup.Membership) (*Watch, error) {
 		s = &sandbox{counter: counter, watches: map[*Watch]struct{}{}}
 		w.sandboxes[counter.file] = s
 	}
-	k := &Watch{watcher: w, sandbox: s, explained: counter.at}
+	k := &Watch{watcher: w, sandbox: s, explained: s.count()}
 	s.watches[k] = struct{}{}
 	return k, nil
 }
 
-// Suspect tells that the kernel has killed something that is not explained yet.
+// Suspect tells that the kernel has killed something that is not explained yet. What it
+// finds is known from then on, also when the cgroup is gone.
 func (k *Watch) Suspect() bool {
 	k.watcher.mu.Lock()
 	defer k.watcher.mu.Unlock()
-	n, err := k.sandbox.counter.count()
-	return err == nil && n > k.explained
+	return k.sandbox.count() > k.explained
 }
 
 // Killed tells whether such a kill explains that a process of the container has ended by
@@ -76,8 +86,8 @@ func (k *Watch) Suspect() bool {
 func (k *Watch) Killed(alone bool) bool {
 	k.watcher.mu.Lock()
 	defer k.watcher.mu.Unlock()
-	n, err := k.sandbox.counter.count()
-	if err != nil || n <= k.explained {
+	n := k.sandbox.count()
+	if n <= k.explained {
 		return false
 	}
 	k.kills++

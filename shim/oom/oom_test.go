@@ -161,6 +161,36 @@ func TestE2_ACgroupThatIsGoneTellsNothing(t *testing.T) {
 	}
 }
 
+// A container's end may be heard of when all cgroups are gone.
+func TestE2_WhatWasSeenStaysKnown(t *testing.T) {
+	for name, v := range versions() {
+		t.Run(name, func(t *testing.T) {
+			h := host{t, t.TempDir()}
+			h.write(v.file, v.events(1))
+			w := New()
+			sandbox, shim := h.in(v.sandbox), h.in(v.shim)
+			one, err := w.watch(sandbox, shim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			two, err := w.watch(sandbox, shim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.write(v.file, v.events(2))
+			if !one.Suspect() {
+				t.Error("not seen")
+			}
+			h.remove(filepath.Dir(v.file))
+			for _, k := range []*Watch{one, two} {
+				if !k.Killed(false) || k.Killed(false) {
+					t.Error("not hit once")
+				}
+			}
+		})
+	}
+}
+
 // systemd removes the scope before anybody can ask.
 func TestE2_ThePodsSliceTellsForItsScope(t *testing.T) {
 	v := versions()["v2"]
