@@ -215,10 +215,14 @@ func TestClose(t *testing.T) {
 			t.Parallel()
 			n := newNamespace(t)
 			block := make([]byte, 1<<20)
+			speak, spoken := make(chan struct{}), make(chan struct{})
 			s := newSandbox(t, map[uint16]func(*net.UnixConn){
 				80: echo,
 				81: func(c *net.UnixConn) {
+					_, _ = io.WriteString(c, "first")
+					<-speak
 					_, _ = io.WriteString(c, "last words")
+					close(spoken)
 					_, _ = io.Copy(io.Discard, c)
 				},
 				82: func(c *net.UnixConn) { // to a client that does not read
@@ -231,6 +235,9 @@ func TestClose(t *testing.T) {
 			idle, last, full := n.dial("127.0.0.1:80"), n.dial("[::1]:81"), n.dial("127.0.0.1:82")
 			says(t, idle, "idle")
 			_, _ = io.ReadFull(full, make([]byte, 1))
+			_, _ = io.ReadFull(last, make([]byte, len("first")))
+			close(speak)
+			<-spoken
 			if !alive {
 				s.die()
 			}
