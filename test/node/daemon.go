@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // StartContainerd starts containerd, the first time or after StopContainerd, and waits
@@ -39,7 +41,7 @@ func (n *Node) StartContainerd(ctx context.Context) error {
 		_ = cmd.Wait() // its status tells of the signal that ended it
 	}()
 	// Long before it starts anything itself.
-	if err := joinCgroup(n.daemonCgroup(), cmd.Process.Pid); err != nil {
+	if err := cgroup.Join(n.daemonCgroup(), cmd.Process.Pid); err != nil {
 		return err
 	}
 	if n.conn == nil {

@@ -12,6 +12,8 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // The runtime handlers of every node.
@@ -96,7 +98,7 @@ func Start(ctx context.Context, opts Options) (_ *Node, err error) {
 	if err := n.startRegistry(ctx); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(makeCgroup(n.daemonCgroup()), n.writeNetwork(), n.configure()); err != nil {
+	if err := errors.Join(cgroup.Make(n.daemonCgroup()), n.writeNetwork(), n.configure()); err != nil {
 		return nil, err
 	}
 	return n, n.StartContainerd(ctx)

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Pod is a pod of a node.
@@ -67,7 +69,7 @@ func (n *Node) podDir(config *runtimeapi.PodSandboxConfig) string {
 // RunPod runs a pod's sandbox as a kubelet does. The handler "" is the node's default.
 func (n *Node) RunPod(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (*Pod, error) {
 	if parent := config.Linux.GetCgroupParent(); parent != "" {
-		if err := makeCgroup(parent); err != nil {
+		if err := cgroup.Make(parent); err != nil {
 			return nil, err
 		}
 	}
