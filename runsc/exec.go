@@ -95,7 +95,7 @@ func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, arg
 		}
 	}
 	start := time.Now()
-	pid, wait, err := d.Exec(ctx, args, std)
+	pid, wait, err := d.Exec(ctx, args, std[:]...)
 	log.G(ctx).Debugf("exec in %s over the control socket took %s (%v)", c.name, time.Since(start).Round(time.Microsecond), err)
 	if err != nil {
 		var failed *control.Error

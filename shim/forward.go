@@ -3,6 +3,7 @@ package shim
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -22,14 +23,14 @@ type forwarding struct {
 
 // forwardPorts begins to forward connections to loopback in the network namespace to the
 // sandbox, until that ends. Whether it can be had is for the log alone.
-func forwardPorts(ctx, sandbox context.Context, netns string, dial portforward.Dial) *forwarding {
+func forwardPorts(ctx, sandbox context.Context, netns string, to *relayed) *forwarding {
 	ctx = log.WithLogger(context.Background(), log.G(ctx)) // not the whole request
 	var forwarder *portforward.Forwarder
 	f := &forwarding{ready: make(chan struct{})}
 	go func() {
 		defer close(f.ready)
 		var err error
-		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, dial)); err != nil {
+		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, to.dial)); err != nil {
 			log.G(ctx).WithError(err).Warn("there is no port-forward")
 		}
 	}()
@@ -41,6 +42,7 @@ func forwardPorts(ctx, sandbox context.Context, netns string, dial portforward.D
 		if err := forwarder.Close(); err != nil {
 			log.G(ctx).WithError(err).Warn("port-forward was not ended in order")
 		}
+		to.end()
 	})
 	context.AfterFunc(sandbox, f.stop)
 	return f
@@ -49,8 +51,8 @@ func forwardPorts(ctx, sandbox context.Context, netns string, dial portforward.D
 // telling logs, once, that the sandbox's runsc forwards no ports.
 func telling(ctx context.Context, dial portforward.Dial) portforward.Dial {
 	var once sync.Once
-	return func(bound context.Context, port uint16) (*net.UnixConn, error) {
-		conn, err := dial(bound, port)
+	return func(bound context.Context, to netip.AddrPort) (*net.UnixConn, error) {
+		conn, err := dial(bound, to)
 		if errdefs.IsNotImplemented(err) {
 			once.Do(func() { log.G(ctx).WithError(err).Warn("there is no port-forward") })
 		}

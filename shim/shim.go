@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/shim/bootstrap"
+	"containerd-shim-runsc/shim/portforward/relay"
 )
 
 // runtimeName is the name by which containerd finds the binary.
@@ -35,6 +36,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if len(args) == 2 && args[1] == relay.Argument {
+		// In a sandbox.
+		return relay.Serve(os.NewFile(0, "stdin"))
+	}
 	p, err := bootstrap.Parse(args[1:], os.Getenv)
 	if err != nil {
 		return err

@@ -86,7 +86,7 @@ func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.
 	pid, master, err := c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
 	if err == nil && c.forwards {
 		if netns := c.Netns(spec); netns != "" {
-			c.forwarding = forwardPorts(ctx, c.SandboxLife(), netns, c.PortForward)
+			c.forwarding = forwardPorts(ctx, c.SandboxLife(), netns, &relayed{start: c.ExecSelf, plain: c.PortForward})
 		}
 	}
 	return pid, master, err

@@ -175,7 +175,7 @@ func TestExec(t *testing.T) {
 	deep := New(long)
 	defer deep.Close()
 	p := Process{Argv: []string{"true"}, KUID: 5, GuestFDs: []int{0, 1, 2}, ContainerID: "c+"}
-	pid, wait, err := deep.Exec(t.Context(), p, [3]*os.File{w, w, w})
+	pid, wait, err := deep.Exec(t.Context(), p, w, w, w)
 	if err != nil || pid != 17 {
 		t.Fatalf("%d, %v", pid, err)
 	}
@@ -207,7 +207,7 @@ func TestExecInDoubt(t *testing.T) {
 	}
 	defer func() { _ = null.Close() }()
 	for range 100 {
-		_, _, err := s.Exec(t.Context(), Process{}, [3]*os.File{null, null, null})
+		_, _, err := s.Exec(t.Context(), Process{}, null, null, null)
 		if outcome(t, err) != Lost {
 			t.Fatal(err)
 		}

@@ -103,12 +103,13 @@ func (s *Sandbox) done(c *conn) {
 	}
 }
 
-// Exec starts a process with the files as its standard streams. It returns the
+// Exec starts a process with the files as the descriptors that it names; one more is its
+// program (control.NewFilePayload). It returns the
 // process's id in the container's pid namespace and a function that waits for its end
 // as WaitExec does. The sandbox is asked for that at once, so the function must be
 // called, and once, or a connection stays open.
-func (s *Sandbox) Exec(ctx context.Context, p Process, files [3]*os.File) (pid int, wait func(context.Context) (int, error), err error) {
-	c, err := s.request(ctx, MethodExec, p, files[:]...)
+func (s *Sandbox) Exec(ctx context.Context, p Process, files ...*os.File) (pid int, wait func(context.Context) (int, error), err error) {
+	c, err := s.request(ctx, MethodExec, p, files...)
 	if err != nil {
 		return 0, nil, err
 	}

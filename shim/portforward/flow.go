@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/containerd/log"
@@ -60,7 +61,7 @@ func (f *Forwarder) connect(id uint32, c flow) (client *net.TCPConn, sandbox *ne
 		return nil, nil, err
 	}
 	defer e.cancel()
-	sandbox, err = f.dialInTurn(c.to.Port())
+	sandbox, err = f.dialInTurn(c.to)
 	if err != nil {
 		f.decide(id, refuse)
 		return nil, nil, err
@@ -81,13 +82,13 @@ func (f *Forwarder) connect(id uint32, c flow) (client *net.TCPConn, sandbox *ne
 // dialInTurn dials when all others have. As a sandbox that connects to a port may do
 // nothing else meanwhile, it is not asked again until it has answered, although the client
 // may not wait for that.
-func (f *Forwarder) dialInTurn(port uint16) (*net.UnixConn, error) {
+func (f *Forwarder) dialInTurn(to netip.AddrPort) (*net.UnixConn, error) {
 	turn := time.NewTimer(turnTimeout)
 	defer turn.Stop()
 	select {
 	case f.turn <- struct{}{}:
 	case <-turn.C:
-		return nil, fmt.Errorf("for %s the sandbox has not been free to connect to port %d", turnTimeout, port)
+		return nil, fmt.Errorf("for %s the sandbox has not been free to connect to %s", turnTimeout, to)
 	case <-f.life.Done():
 		return nil, f.life.Err()
 	}
@@ -98,7 +99,7 @@ func (f *Forwarder) dialInTurn(port uint16) (*net.UnixConn, error) {
 	dialed, late := make(chan result), make(chan struct{})
 	f.running.Go(func() {
 		defer func() { <-f.turn }()
-		conn, err := f.dial(f.life, port)
+		conn, err := f.dial(f.life, to)
 		select {
 		case dialed <- result{conn, err}:
 		case <-late:
@@ -114,7 +115,7 @@ func (f *Forwarder) dialInTurn(port uint16) (*net.UnixConn, error) {
 		return r.conn, r.err
 	case <-t.C:
 		close(late)
-		return nil, fmt.Errorf("for %s the sandbox has not connected to port %d", dialTimeout, port)
+		return nil, fmt.Errorf("for %s the sandbox has not connected to %s", dialTimeout, to)
 	}
 }
 

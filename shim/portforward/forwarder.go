@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -13,7 +14,7 @@ import (
 
 // Dial connects to a TCP port in the sandbox, or fails if that refuses. When ctx ends it
 // returns, whether or not the sandbox has answered.
-type Dial func(ctx context.Context, port uint16) (*net.UnixConn, error)
+type Dial func(ctx context.Context, to netip.AddrPort) (*net.UnixConn, error)
 
 // Forwarder forwards the connections to loopback in one network namespace.
 type Forwarder struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"sync"
@@ -145,7 +146,7 @@ func newSandbox(t *testing.T, ports map[uint16]func(*net.UnixConn)) *sandbox {
 }
 
 // dial implements Dial.
-func (s *sandbox) dial(ctx context.Context, port uint16) (*net.UnixConn, error) {
+func (s *sandbox) dial(ctx context.Context, to netip.AddrPort) (*net.UnixConn, error) {
 	s.mu.Lock()
 	s.dials++
 	s.mu.Unlock()
@@ -154,7 +155,7 @@ func (s *sandbox) dial(ctx context.Context, port uint16) (*net.UnixConn, error) 
 			return nil, err
 		}
 	}
-	serve := s.ports[port]
+	serve := s.ports[to.Port()]
 	if serve == nil {
 		return nil, errors.New("connecting endpoint: connection was refused")
 	}

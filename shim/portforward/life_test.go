@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -310,7 +311,7 @@ const victimEnv = "PORTFORWARD_TEST_VICTIM"
 // victim forwards ports until it is killed. It holds the second connection up.
 func victim(path string) {
 	n := 0
-	_, err := Start(context.Background(), path, func(ctx context.Context, _ uint16) (*net.UnixConn, error) {
+	_, err := Start(context.Background(), path, func(ctx context.Context, _ netip.AddrPort) (*net.UnixConn, error) {
 		if n++; n == 2 {
 			fmt.Println("held")
 			<-ctx.Done()

@@ -242,7 +242,6 @@ func TestHints(t *testing.T) {
 // TestSharedMemory: the containers of a pod have one /dev/shm.
 func TestSharedMemory(t *testing.T) {
 	t.Parallel()
-	long(t)
 	p := newPod(t)
 	a, b := p.run("a", forever()...), p.run("b", forever()...)
 	a.sh("echo x >/dev/shm/file")

@@ -18,7 +18,6 @@ const (
 // containers do not notice.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	long(t)
 	p := newPod(t)
 	other := p.run("other", forever()...)
 	first := p.run("main", "sh", "-c", "echo one >/tmp/left; echo begun; exit 3")
@@ -69,7 +68,6 @@ func TestRestartAll(t *testing.T) {
 // first have made is there.
 func TestInit(t *testing.T) {
 	t.Parallel()
-	long(t)
 	p, path := podWithVolume(t, false)
 	mount := []*runtimeapi.Mount{{HostPath: path, ContainerPath: "/data"}}
 	for i := range 3 {

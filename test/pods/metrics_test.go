@@ -104,7 +104,6 @@ func TestPodStats(t *testing.T) {
 // TestPodMetrics: what a kubelet serves to Prometheus in the place of cAdvisor.
 func TestPodMetrics(t *testing.T) {
 	t.Parallel()
-	long(t)
 	p := newPod(t, limited(500, 150_000))
 	hog := p.run("hog", eat(64)...)
 	hog.says("full")

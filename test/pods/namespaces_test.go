@@ -79,7 +79,6 @@ func TestHostNetwork(t *testing.T) {
 // TestNetworkBetweenPods: pods reach each other by their addresses, with both versions.
 func TestNetworkBetweenPods(t *testing.T) {
 	t.Parallel()
-	long(t)
 	server, client := newPod(t), newPod(t)
 	server.run("server", "kit", "echo", "tcp", ":7000").says("listening")
 	c := client.run("c", forever()...)

@@ -65,7 +65,6 @@ func TestOOMOfContainer(t *testing.T) {
 // does not hide that.
 func TestOOMOfExec(t *testing.T) {
 	t.Parallel()
-	long(t)
 	p := newPod(t, limited(150, 0))
 	c := p.run("c", forever()...)
 	_, _, code, err := c.Exec(bounded(t), eat(600)...)

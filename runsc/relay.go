@@ -1,0 +1,55 @@
+package runsc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"containerd-shim-runsc/runsc/control"
+)
+
+// nobody is the user of what the shim starts for itself in a sandbox.
+const nobody = 65534
+
+// ExecSelf starts this process's program in the running container, with an argument, as
+// nobody and without capabilities. stdin is its standard input, and all it has. Where it
+// cannot be had, as there is no control socket or runsc takes no program from outside, that
+// is NotImplemented.
+func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.File) error {
+	s := c.sandbox()
+	if s == nil || !s.direct.tries(control.MethodExec) {
+		return fmt.Errorf("exec in %s: it has no control socket: %w", c.name, errdefs.ErrNotImplemented)
+	}
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = program.Close() }()
+	_, wait, err := s.direct.Exec(ctx, control.Process{
+		Argv:             []string{"shim", argument},
+		WorkingDirectory: "/",
+		KUID:             nobody,
+		KGID:             nobody,
+		NoNewPrivileges:  true,
+		GuestFDs:         []int{0},
+		ContainerID:      c.id,
+	}, stdin, program)
+	var failed *control.Error
+	if errors.As(err, &failed) && failed.Outcome != control.Lost {
+		return fmt.Errorf("exec in %s: %w: %w", c.name, err, errdefs.ErrNotImplemented)
+	}
+	if err != nil {
+		return fmt.Errorf("exec in %s: %w", c.name, err)
+	}
+	// It ends with the sandbox at the latest.
+	go func() {
+		if status, err := wait(s.life); status != 0 || err != nil && s.running() {
+			log.G(ctx).WithError(err).Debugf("what the shim has run in %s ended with %d", c.name, status)
+		}
+	}()
+	return nil
+}
