@@ -18,7 +18,7 @@
 //     be taken back from them, so that their working set is all of it; the host's inactive
 //     files are the root's, as are page faults, swap, the kernel's memory and how often the
 //     limit was hit. The highest use is the host's for the root, and the highest that was
-//     asked for of another.
+//     asked for of another. runsc before 2023 tells of each what all of them use.
 //   - Limit: the container's own as long as it uses no more than that, which nothing
 //     enforces; otherwise the lowest of the sandbox's cgroup and those above it, which
 //     holds for all together.

@@ -130,12 +130,7 @@ func TestT9_UpdateOfAPodIsASum(t *testing.T) {
 				t.Errorf("runsc was told %s, want %d", last.Input, want)
 			}
 		}
-		err := tasks[1].Update(memory(300 * mib))
-		if e.Old() {
-			notImplemented.want(t, "update of c1", err)
-			return
-		}
-		succeeds(t, "update of c1", err)
+		succeeds(t, "update of c1", tasks[1].Update(memory(300*mib)))
 		check(500 * mib)
 		succeeds(t, "update of c2", tasks[2].Update(memory(100*mib)))
 		check(400 * mib)
