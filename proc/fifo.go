@@ -95,9 +95,9 @@ func newFIFOOutput(path string, hold *os.File) *fifoOutput {
 
 // ended keeps what is unread for a reader that comes later: its open waits for a writer,
 // and the process is none any more. written is closed when what the process wrote is all
-// there. With never set, the process was never started: then its reader may be about to
-// come, and sees the end.
-func (f *fifoOutput) ended(written <-chan struct{}, never bool) {
+// there. When nothing is unread, a reader that is still to come sees the end: containerd's
+// clients open their side on their own time, which may be after a short process.
+func (f *fifoOutput) ended(written <-chan struct{}) {
 	f.once.Do(func() {
 		go func() {
 			defer close(f.done)
@@ -106,7 +106,7 @@ func (f *fifoOutput) ended(written <-chan struct{}, never bool) {
 				f.linger()
 			case <-f.gone.Done():
 			}
-			if never && f.gone.Err() == nil {
+			if f.gone.Err() == nil {
 				f.inode, _ = unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
 			}
 			if f.inode >= 0 {
@@ -144,7 +144,8 @@ func (f *fifoOutput) linger() {
 }
 
 // greet lets a reader that is not there yet see the end when it comes. One that is there
-// has seen it. Waiting holds a thread, which is why it is done only for what failed.
+// has seen it. Waiting holds a thread until the process is deleted, but only for one that
+// has ended and has no reader.
 func (f *fifoOutput) greet() {
 	w, err := openRaw(ofFile(f.inode), unix.O_WRONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ENXIO) {

@@ -124,7 +124,7 @@ type logger struct {
 }
 
 // ended has nothing to tell: the logger sees the end of its pipes.
-func (*logger) ended(<-chan struct{}, bool) {}
+func (*logger) ended(<-chan struct{}) {}
 
 func (l *logger) drain(ctx context.Context) {
 	select {

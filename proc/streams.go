@@ -40,9 +40,9 @@ type streams struct {
 
 // output is what the shim holds of a process's stdout or stderr.
 type output interface {
-	// ended is told when the process has ended, or with never that it was not
-	// started; what it wrote is all there once written is closed. It does not wait.
-	ended(written <-chan struct{}, never bool)
+	// ended is told when the process has ended; what it wrote is all there once
+	// written is closed. It does not wait.
+	ended(written <-chan struct{})
 	// drain waits until what was written is read, or ctx ends.
 	drain(ctx context.Context)
 	// close lets go.
@@ -224,7 +224,7 @@ func (s *streams) ended() {
 		s.closeUnusedLocked()
 	}
 	for _, o := range s.outputs {
-		o.ended(written, !s.begun)
+		o.ended(written)
 	}
 }
 

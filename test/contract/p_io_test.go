@@ -334,3 +334,21 @@ func TestP15_FileOutput(t *testing.T) {
 		}
 	})
 }
+
+// TestP15_LateReader: a reader that opens its side only when a process has ended without a
+// word sees the end all the same.
+func TestP15_LateReader(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web"})
+		p := k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 0"), Unread: true})
+		p.WaitFor(0)
+		for _, path := range []string{p.IO.Stdout, p.IO.Stderr} {
+			harness.Within(t, prompt, "the end of "+path, func() {
+				if b, err := os.ReadFile(path); err != nil || len(b) > 0 {
+					t.Errorf("%q, %v", b, err)
+				}
+			})
+		}
+		p.Delete()
+	})
+}

@@ -75,6 +75,9 @@ func (r *Reaper) reap() {
 		if err != nil || pid <= 0 {
 			return
 		}
+		if ws.Stopped() {
+			continue // a tracer's matter: it has not ended
+		}
 		exit := Exit{Pid: pid, Status: ws.ExitStatus(), At: time.Now()}
 		if ws.Signaled() {
 			exit.Signal = ws.Signal()
