@@ -151,12 +151,17 @@ type Call struct {
 
 // Write makes faults the script for the commands of the fake in dir from now on.
 func Write(dir string, faults ...Fault) error {
-	var size int64
-	if fi, err := os.Stat(filepath.Join(dir, callsName)); err == nil {
-		size = fi.Size()
+	calls, err := open(dir, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = calls.Close() }()
+	fi, err := calls.Stat()
+	if err != nil {
+		return err
 	}
 	for i := range faults {
-		faults[i].Since = size
+		faults[i].Since = fi.Size()
 	}
 	b, err := json.Marshal(faults)
 	if err != nil {
@@ -199,15 +204,12 @@ func parse(b []byte) ([]Call, error) {
 
 // Begin enters a call and returns the faults that hit it.
 func Begin(dir string, c Call) (hit []Fault, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, callsName), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	// Counting and entering is one step, or two commands could both be the nth.
+	f, err := open(dir, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	// Counting and entering is one step, or two commands could both be the nth.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("lock calls: %w", err)
-	}
 	faults, err := read(dir)
 	if err != nil {
 		return nil, err
@@ -240,12 +242,25 @@ func End(dir string, c Call) error {
 }
 
 func enterLater(dir string, c Call) error {
-	f, err := os.OpenFile(filepath.Join(dir, callsName), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := open(dir, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	return enter(f, c)
+}
+
+// open opens the list of calls and locks it until it is closed: the file may grow in the
+// middle of an entry.
+func open(dir string, mode int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, callsName), mode|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock calls: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 func enter(f *os.File, c Call) error {
