@@ -135,9 +135,9 @@ func (s *sandbox) marker(id string) string {
 // the sandbox's namespace.
 func (s *sandbox) members(id string) []int {
 	mark := s.marker(id)
+	pids := s.started(id)
 	// This is the host's /proc, for want of a mount namespace.
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	var pids []int
 	for _, dir := range dirs {
 		env, err := os.ReadFile(filepath.Join(dir, "environ"))
 		if err != nil || !strings.Contains(string(env), mark) {
@@ -148,6 +148,28 @@ func (s *sandbox) members(id string) []int {
 		}
 	}
 	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+// started returns those members that the caller has started. One that has just been
+// started may have no environment yet.
+func (s *sandbox) started(id string) []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var pids []int
+	for _, k := range s.containers {
+		if id != "" && id != k.id {
+			continue
+		}
+		if k.init != nil && !k.init.ended() {
+			pids = append(pids, k.init.pid)
+		}
+		for _, p := range k.processes {
+			if !p.ended() {
+				pids = append(pids, p.pid)
+			}
+		}
+	}
 	return pids
 }
 
