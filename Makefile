@@ -138,7 +138,7 @@ test-pods: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybo
 	$(GO_TEST) -count=1 -timeout 30m -parallel 4 -v ./test/pods/...
 
 # Where there is cgroup v2 alone, and systemd: a virtual machine, which is emulated. VM_FLAGS has
-# flags for one who looks for a fault, as -machine systemd -suites pods -run TestOOM.
+# flags for one who looks for a fault, as "-machine cgroupfs -suites pods -run 'TestOOM|TestExec'".
 VM := $(BUILD_DIR)/vm
 VM_FLAGS ?=
 

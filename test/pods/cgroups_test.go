@@ -33,8 +33,9 @@ func (p *pod) cgroup() cgroup.Membership {
 	return m
 }
 
-// mayUse checks what the sandbox may use: MiB of memory, and CPU time. 0 is no limit.
-func (p *pod) mayUse(when string, memory, quota int64) {
+// limits returns what the sandbox may use. With cgroup v2 it is in a child of the pod's
+// cgroup.
+func (p *pod) limits() cgroup.Limits {
 	p.t.Helper()
 	own, err := p.cgroup().Limits()
 	check(p.t, err)
@@ -46,6 +47,13 @@ func (p *pod) mayUse(when string, memory, quota int64) {
 	if own.Quota == 0 {
 		own.Quota = above.Quota
 	}
+	return own
+}
+
+// mayUse checks what the sandbox may use: MiB of memory, and CPU time. 0 is no limit.
+func (p *pod) mayUse(when string, memory, quota int64) {
+	p.t.Helper()
+	own := p.limits()
 	if own.Memory != memory*mib || own.Quota != quota {
 		p.t.Errorf("%s: the sandbox may use %d MiB and %d us, want %d MiB and %d us",
 			when, own.Memory/mib, own.Quota, memory, quota)
@@ -99,9 +107,7 @@ func TestContainerLimits(t *testing.T) {
 	a := config("a", forever()...)
 	a.Linux.Resources = resources(200, 0)
 	p.runConfig(a)
-	l, err := p.cgroup().Limits()
-	check(t, err)
-	if l.Memory < 200*mib || l.Memory > 300*mib {
+	if l := p.limits(); l.Memory < 200*mib || l.Memory > 300*mib {
 		t.Errorf("with a container of 200 MiB the sandbox may use %d MiB", l.Memory/mib)
 	}
 	p.run("b", forever()...)

@@ -166,8 +166,11 @@ func (im image) tools(ctx context.Context, list []suite) error {
 		if im.debian("usr/bin/"+applet) || im.debian("usr/sbin/"+applet) || applet == "busybox" {
 			continue
 		}
-		if err := im.link("/usr/bin/busybox", "usr/sbin/"+applet); err != nil {
-			return err
+		// Where programs look for sh, and where the kernel looks for modprobe.
+		for _, dir := range []string{"usr/bin/", "usr/sbin/"} {
+			if err := im.link("/usr/bin/busybox", dir+applet); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -29,6 +29,8 @@ type settings struct {
 	// tests is a pattern of the tests to run instead of those chosen, flags are more
 	// flags for them.
 	tests, flags string
+	// limit is how long a machine may take.
+	limit time.Duration
 }
 
 // system is where Debian's files for the machine are.
@@ -42,15 +44,13 @@ func run() error {
 	names := flag.String("suites", "", "run these `suites` alone, by name, with commas")
 	flag.StringVar(&s.tests, "run", "", "run the tests that match this `pattern`, and not those chosen")
 	flag.StringVar(&s.flags, "flags", "", "more `flags` for the tests, as -test.count=5")
-	limit := flag.Duration("timeout", 15*time.Minute, "how long all may take")
+	flag.DurationVar(&s.limit, "timeout", 20*time.Minute, "how long each machine may take")
 	flag.Parse()
 	if s.bin == "" || s.work == "" || flag.NArg() > 0 {
 		return errors.New("usage: vm -bin DIRECTORY -work DIRECTORY; make test-vm knows them")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	ctx, cancel := context.WithTimeoutCause(ctx, *limit, fmt.Errorf("it took more than %s", *limit))
-	defer cancel()
 
 	ran := false
 	var errs []error
@@ -75,6 +75,8 @@ func run() error {
 
 // test runs the suites in a machine.
 func (s settings) test(ctx context.Context, m machine, list []suite) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("it took more than %s", s.limit))
+	defer cancel()
 	began := time.Now()
 	say := func(what string) {
 		fmt.Printf("%s: %s (%s)\n", m.name, what, time.Since(began).Round(time.Second))
