@@ -87,6 +87,9 @@ func (c *Container) explain(p *process, exit Exit) {
 	case <-t.C:
 		alone = true
 	}
+	if p.asked() || c.init.asked() {
+		return // by a call that had not returned when the exit was heard of
+	}
 	c.explaining.Lock()
 	defer c.explaining.Unlock()
 	if w.Killed(alone) {

@@ -163,7 +163,7 @@ func (c *Container) killMember(ctx context.Context, deliver func(context.Context
 	bound, cancel := context.WithTimeout(ctx, deathTimeout)
 	defer cancel()
 	err := deliver(bound)
-	if bound.Err() == nil || ctx.Err() != nil {
+	if err == nil || bound.Err() == nil || ctx.Err() != nil {
 		return err
 	}
 	log.G(ctx).WithError(err).Warnf("the sandbox of %s has not answered for %s; killing the sandbox", c.id, deathTimeout)

@@ -31,6 +31,11 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	if err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, restore())
+		}
+	}()
 	pidFile := filepath.Join(c.bundle, "sandbox.pid")
 	ropts := &runc.CreateOpts{PidFile: pidFile, IO: files(opts.Stdio)}
 	var receive func() (*os.File, error)
@@ -54,7 +59,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	defer hold.Release()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.undoCreate(ctx), restore())
+			err = errors.Join(err, c.undoCreate(ctx))
 		}
 	}()
 	pod, err := c.prepareCgroup(limits)
