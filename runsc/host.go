@@ -20,13 +20,15 @@ type host struct {
 type place struct {
 	once sync.Once
 	cgroup.Membership
+	// limited is the one whose limits are the sandbox's: with v2, a pod's is above.
+	limited cgroup.Membership
 	// ofCPU, ofMemory and ofPIDs are set where the cgroup is the sandbox's own. With
 	// ignore-cgroups it is the shim's too, and of who knows what else.
 	ofCPU, ofMemory, ofPIDs bool
 }
 
-func (p *place) find(pid int) {
-	sandbox, err := cgroup.Of(pid)
+func (p *place) find(s *sandbox) {
+	sandbox, err := cgroup.Of(s.pid)
 	if err != nil {
 		return
 	}
@@ -39,7 +41,10 @@ func (p *place) find(pid int) {
 		b, _ := shim.Dir(controller)
 		return a != b
 	}
-	p.Membership = sandbox
+	p.Membership, p.limited = sandbox, sandbox
+	if pod, ok := s.podCgroup(); ok && cgroup.Unified() {
+		p.limited = pod
+	}
 	p.ofCPU, p.ofMemory, p.ofPIDs = own("cpuacct"), own("memory"), own("pids")
 }
 
@@ -47,17 +52,22 @@ func (p *place) find(pid int) {
 // its containers have in common, or everything.
 func (s *sandbox) look(everything bool) (h host) {
 	p := &s.place
-	p.once.Do(func() { p.find(s.pid) })
+	p.once.Do(func() { p.find(s) })
 	if p.ofCPU {
 		h.cpu, _ = p.CPU()
+		if p.limited.Path() != p.Path() {
+			limited, _ := p.limited.CPU()
+			h.cpu.Periods, h.cpu.ThrottledPeriods, h.cpu.ThrottledTime = limited.Periods, limited.ThrottledPeriods, limited.ThrottledTime
+		}
 	}
 	if p.ofPIDs {
-		h.pidLimit, _ = p.PIDLimit()
+		h.pidLimit, _ = p.limited.PIDLimit()
 	}
 	switch {
 	case !p.ofMemory:
 	case everything:
 		h.memory, _ = p.Memory()
+		h.memory.Failures = p.limited.MemoryFailures()
 	default:
 		h.memory, _ = p.MemoryUse()
 	}

@@ -91,7 +91,7 @@ func (m Membership) Memory() (Memory, error) {
 		Usage:    usage,
 		Max:      known(filepath.Join(dir, "memory.max_usage_in_bytes")),
 		Limit:    limitV1(stat["hierarchical_memory_limit"]),
-		Failures: known(filepath.Join(dir, "memory.failcnt")),
+		Failures: m.MemoryFailures(),
 		// v1 counts what is shared as cache, and the kernel's beside both.
 		Anonymous: anonymous, Shared: shared, File: Less(cache, shared), Kernel: Less(usage, anonymous+cache),
 		MappedFile: stat["total_mapped_file"], ActiveFile: stat["total_active_file"], InactiveFile: stat["total_inactive_file"],
@@ -118,11 +118,19 @@ func (m Membership) memoryUnified(dir string) (Memory, error) {
 		Swap:       known(filepath.Join(dir, "memory.swap.current")),
 		PageFaults: stat["pgfault"], MajorPageFaults: stat["pgmajfault"],
 	}
-	if events, err := values(filepath.Join(dir, "memory.events")); err == nil {
-		use.Failures = events["max"]
-	}
+	use.Failures = m.MemoryFailures()
 	use.Limit, use.SwapLimit = m.MemoryLimit(), m.lowest("memory.swap.max")
 	return use, nil
+}
+
+// MemoryFailures returns how often the limit of memory was hit.
+func (m Membership) MemoryFailures() uint64 {
+	dir, unified := m.Dir("memory")
+	if !unified {
+		return known(filepath.Join(dir, "memory.failcnt"))
+	}
+	events, _ := values(filepath.Join(dir, "memory.events"))
+	return events["max"]
 }
 
 // MemoryUse returns the usage and its limit alone, which takes less time.
