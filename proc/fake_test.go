@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -155,11 +157,14 @@ func (f *fakeRuntime) Processes(ctx context.Context) ([]int, error) {
 func (f *fakeRuntime) Stats(ctx context.Context) (*Stats, error) {
 	return &Stats{}, f.call(ctx, "stats")
 }
-func (f *fakeRuntime) Pause(ctx context.Context) error                  { return f.call(ctx, "pause") }
-func (f *fakeRuntime) Resume(ctx context.Context) error                 { return f.call(ctx, "resume") }
-func (f *fakeRuntime) Fit(context.Context, *specs.LinuxResources) error { return nil }
+func (f *fakeRuntime) Pause(ctx context.Context) error                   { return f.call(ctx, "pause") }
+func (f *fakeRuntime) Resume(ctx context.Context) error                  { return f.call(ctx, "resume") }
+func (f *fakeRuntime) FitPod(context.Context, cgroup.PodResources) error { return nil }
 
 func (f *fakeRuntime) Update(ctx context.Context, _ *specs.LinuxResources) error {
+	return f.call(ctx, "update")
+}
+func (f *fakeRuntime) UpdatePod(ctx context.Context, _ cgroup.PodResources) error {
 	return f.call(ctx, "update")
 }
 func (f *fakeRuntime) Delete(ctx context.Context) error { return f.call(ctx, "delete") }

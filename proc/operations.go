@@ -7,6 +7,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Pause freezes the container, which for this runtime is its whole sandbox.
@@ -137,20 +139,30 @@ func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 
 // Update changes what the sandbox may use.
 func (c *Container) Update(ctx context.Context, res *specs.LinuxResources) error {
+	return c.update(ctx, func(ctx context.Context) error { return c.rt.Update(ctx, res) })
+}
+
+// UpdatePod changes what the sandbox may use to what the containers of the pod may,
+// of which one has been given other resources.
+func (c *Container) UpdatePod(ctx context.Context, res cgroup.PodResources) error {
+	return c.update(ctx, func(ctx context.Context) error { return c.rt.UpdatePod(ctx, res) })
+}
+
+func (c *Container) update(ctx context.Context, do func(context.Context) error) error {
 	switch s := c.init.status().State; s {
 	case Stopped, Deleted:
 		return fmt.Errorf("update %s: it is %s: %w", c.id, s, errdefs.ErrFailedPrecondition)
 	default:
 		ctx, cancel := context.WithTimeout(ctx, opTimeout)
 		defer cancel()
-		return c.rt.Update(ctx, res)
+		return do(ctx)
 	}
 }
 
-// Fit makes res, what the containers of the pod may use together, what the sandbox may
-// use, unless it was said otherwise when the pod was created.
-func (c *Container) Fit(ctx context.Context, res *specs.LinuxResources) error {
+// FitPod makes what the containers of the pod may use together what the sandbox may use,
+// unless it was said otherwise when the pod was created.
+func (c *Container) FitPod(ctx context.Context, res cgroup.PodResources) error {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	return c.rt.Fit(ctx, res)
+	return c.rt.FitPod(ctx, res)
 }

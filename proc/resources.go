@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // MergeResources returns the old resources, nil for none, with what the update names
@@ -40,15 +42,12 @@ func SumResources(all ...*specs.LinuxResources) *specs.LinuxResources {
 	})
 	sum.CPU.Shares = sumShares(all)
 	// Quotas are per period, so they are added in one period's terms.
-	period := uint64(cpuPeriod)
+	period := uint64(cgroup.DefaultPeriod)
 	sum.CPU.Quota = sumLimits(all, func(r *specs.LinuxResources) *int64 {
 		if r.CPU == nil || r.CPU.Quota == nil || *r.CPU.Quota <= 0 {
 			return nil
 		}
-		quota := *r.CPU.Quota
-		if p := r.CPU.Period; p != nil && *p > 0 {
-			quota = quota * cpuPeriod / int64(*p)
-		}
+		quota := cgroup.LimitsOf(r).Quota
 		return &quota
 	})
 	if *sum.CPU.Quota > 0 {
@@ -56,10 +55,6 @@ func SumResources(all ...*specs.LinuxResources) *specs.LinuxResources {
 	}
 	return sum
 }
-
-// cpuPeriod is the period in which quotas are added, in microseconds: the kernel's
-// default (cpu.cfs_period_us).
-const cpuPeriod = 100_000
 
 // unlimited is how cgroups spell that there is no limit.
 const unlimited = -1

@@ -43,8 +43,10 @@ type Runtime interface {
 	Resume(ctx context.Context) error
 	// Update changes the resources of the sandbox.
 	Update(ctx context.Context, res *specs.LinuxResources) error
-	// Fit does the same for a pod of which nobody has said otherwise what it may use.
-	Fit(ctx context.Context, res *specs.LinuxResources) error
+	// UpdatePod does so because those of the pod's containers have changed.
+	UpdatePod(ctx context.Context, res cgroup.PodResources) error
+	// FitPod does so because the pod has another container.
+	FitPod(ctx context.Context, res cgroup.PodResources) error
 	// Delete ends the container and removes what the runtime keeps for it. It
 	// succeeds when there is nothing left to do.
 	Delete(ctx context.Context) error

@@ -25,12 +25,14 @@ type cgroups struct {
 	madeCgroup bool
 }
 
-func cgroupsOf(spec *specs.Spec) cgroups {
+// cgroupsOf returns the cgroups of a container with this id of runsc's.
+func cgroupsOf(id string, spec *specs.Spec) cgroups {
 	c := cgroups{
+		cgroupsPath:  "/" + id, // runsc's, if the spec names none
 		cgroupParent: spec.Annotations[adapt.CgroupParent],
 		madeCgroup:   spec.Annotations[adapt.MadeCgroup] != "",
 	}
-	if spec.Linux != nil {
+	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
 		c.cgroupsPath = spec.Linux.CgroupsPath
 	}
 	return c
@@ -49,13 +51,14 @@ func (c *Container) removeCgroup() error {
 			return err
 		}
 		if err == nil {
-			of = cgroupsOf(spec)
+			of = cgroupsOf(c.id, spec)
 		}
 	}
 	var dirs []string
-	// cgroupfs drivers name it by the id, some with a prefix and a dash before it.
-	base := filepath.Base(of.cgroupsPath)
-	if (base == c.name || strings.HasSuffix(base, "-"+c.name)) && !cgroup.IsSystemd(of.cgroupsPath) {
+	// cgroupfs drivers name it by the id, some with a prefix and a dash before it, and
+	// systemd with v1 as a scope.
+	base := strings.TrimSuffix(filepath.Base(of.cgroupsPath), ".scope")
+	if (base == c.name || base == c.id || strings.HasSuffix(base, "-"+c.name)) && !cgroup.IsSystemd(of.cgroupsPath) {
 		dirs = cgroup.Dirs(of.cgroupsPath)
 	}
 	if of.madeCgroup && c.root {

@@ -31,7 +31,7 @@ func (c *Container) learn(spec *specs.Spec) error {
 		learned:   true,
 		netRaw:    c.flag("net-raw", spec.Annotations),
 		keepOwner: c.flag("rootless", spec.Annotations),
-		cgroups:   cgroupsOf(spec),
+		cgroups:   cgroupsOf(c.id, spec),
 	}
 	if c.root {
 		l.volumeFiles = adapt.VolumeFiles(spec, c.sandboxID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/runsc/control"
 )
@@ -16,9 +17,10 @@ import (
 const nobody = 65534
 
 // ExecSelf starts this process's program in the running container, with an argument, as
-// nobody and without capabilities. stdin is its standard input, and all it has. Where it
-// cannot be had, as there is no control socket or runsc takes no program from outside, that
-// is NotImplemented.
+// nobody and without capabilities. stdin is its standard input, and all it has. Where it can
+// never be had, as there is no control socket or runsc does not know the method, that is
+// NotImplemented. After another failure it may work the next time; how the sandbox refuses
+// it does not tell.
 func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.File) error {
 	s := c.sandbox()
 	if s == nil || !s.direct.tries(control.MethodExec) {
@@ -39,7 +41,7 @@ func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.Fil
 		ContainerID:      c.id,
 	}, stdin, program)
 	var failed *control.Error
-	if errors.As(err, &failed) && failed.Outcome != control.Lost {
+	if errors.As(err, &failed) && isLasting(failed) {
 		return fmt.Errorf("exec in %s: %w: %w", c.name, err, errdefs.ErrNotImplemented)
 	}
 	if err != nil {
@@ -52,4 +54,10 @@ func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.Fil
 		}
 	}()
 	return nil
+}
+
+// isLasting reports whether a call that has failed would always fail.
+func isLasting(failed *control.Error) bool {
+	return failed.Outcome == control.Unknown ||
+		failed.Outcome == control.Unreached && errors.Is(failed.Err, unix.ENOENT)
 }

@@ -63,6 +63,7 @@ func Spec(spec *specs.Spec, o Options) (Result, error) {
 	a := &adaptation{Options: o, spec: spec}
 	for _, step := range []func(*adaptation) error{
 		nameSandbox,
+		nameCgroups,
 		joinPodCgroup,
 		limitPod,
 		useHostNetwork,
@@ -76,6 +77,7 @@ func Spec(spec *specs.Spec, o Options) (Result, error) {
 		noteNamespaces,
 		noteSysctls,
 		noteDevices,
+		noteResources,
 		noteRest,
 	} {
 		if err := step(a); err != nil {

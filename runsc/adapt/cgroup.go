@@ -23,25 +23,51 @@ const MadeCgroup = "io.containerd.runsc.v1.made-cgroup"
 
 // PodLimits is what is known of what a pod may use, when its sandbox is created.
 type PodLimits struct {
-	// Known tells that the kubelet, or whoever asked CRI for the pod, has said what
-	// all its containers may use. Otherwise it is the sum of theirs.
+	// Known tells that somebody has said what the pod may use. Otherwise it is the sum of
+	// what its containers may.
 	Known bool
+	// Kubelet tells that it was the kubelet, or who else asked CRI for the pod: of all
+	// containers that the pod will have.
+	Kubelet bool
 	// Limits are those that were said.
 	cgroup.Limits
-	// Beyond is what the pod may use beyond its containers: the overhead of its
-	// RuntimeClass.
-	Beyond cgroup.Limits
+}
+
+// nameCgroups makes the path of the container's cgroup one that runsc understands: with
+// cgroup v1 it knows none of systemd's, and would make a cgroup of that very name below
+// the shim's.
+func nameCgroups(a *adaptation) error {
+	linux := a.spec.Linux
+	if linux == nil || cgroup.Unified() || !cgroup.IsSystemd(linux.CgroupsPath) {
+		return nil
+	}
+	linux.CgroupsPath = cgroup.ScopePath(linux.CgroupsPath)
+	a.Changed = true
+	return nil
 }
 
 // joinPodCgroup puts a pod's sandbox into the pod's cgroup, where the kubelet has set what
 // the pod may use. Otherwise it would be in that of the pod's pause container. A path for
 // systemd stays: the sandbox is in a scope in the pod's slice then, as systemd allows no
-// process in a slice itself.
+// process in a slice itself. The pod itself has no say in it: its author could name a
+// cgroup of the node's own daemons.
 func joinPodCgroup(a *adaptation) error {
-	if !a.podRoot() || a.spec.Linux == nil || a.spec.Annotations[CgroupParent] != "" || cgroup.IsSystemd(a.spec.Linux.CgroupsPath) {
+	if !a.podRoot() || a.spec.Linux == nil {
 		return nil
 	}
-	pod := podCgroup(a.spec)
+	var pod string
+	if !cgroup.IsSystemd(a.spec.Linux.CgroupsPath) {
+		pod = podCgroup(a.spec)
+	}
+	if asked := a.spec.Annotations[CgroupParent]; asked != "" && asked != pod {
+		a.note("the annotation %s has no effect on a pod", CgroupParent)
+	}
+	for _, key := range []string{CgroupParent, MadeCgroup} {
+		if _, set := a.spec.Annotations[key]; set {
+			delete(a.spec.Annotations, key)
+			a.Changed = true
+		}
+	}
 	if pod == "" {
 		return nil
 	}
@@ -88,51 +114,33 @@ func limitPod(a *adaptation) error {
 	if err != nil {
 		return err
 	}
-	a.Pod = &PodLimits{Known: said.known, Limits: said.Limits}
+	a.Pod = &PodLimits{Known: said.known, Kubelet: said.kubelet, Limits: said.Limits}
 	if dir := podCgroup(a.spec); dir != "" {
-		// The kubelet's are those of the containers and the overhead.
+		// The kubelet's are those of the containers and the overhead of the
+		// RuntimeClass.
 		set, err := cgroup.At(dir).Limits()
 		if err != nil {
 			return fmt.Errorf("limits of the pod's cgroup: %w", err)
 		}
 		if set.Memory > 0 {
-			a.Pod.Known = true
-			a.Pod.Memory, a.Pod.Beyond.Memory = set.Memory, beyond(set.Memory, said.Memory)
+			a.Pod.Memory, a.Pod.Known, a.Pod.Kubelet = set.Memory, true, true
 		}
 		if set.Quota > 0 {
-			a.Pod.Known = true
-			a.Pod.Quota, a.Pod.Beyond.Quota = set.Quota, beyond(set.Quota, said.Quota)
+			a.Pod.Quota, a.Pod.Known, a.Pod.Kubelet = set.Quota, true, true
 		}
 	}
-	a.Pod.limit(a.spec.Linux.Resources)
+	a.Pod.put(a.spec.Linux.Resources)
 	a.Changed = true
 	return nil
 }
 
-func beyond(all, said int64) int64 {
-	if said == 0 {
-		return 0
-	}
-	return max(all-said, 0)
-}
-
-// limit puts the limits in place of the pause container's.
-func (p *PodLimits) limit(res *specs.LinuxResources) {
-	cpu, memory := &specs.LinuxCPU{}, &specs.LinuxMemory{}
+// put puts the limits in place of the pause container's.
+func (p *PodLimits) put(res *specs.LinuxResources) {
+	said := p.Resources()
 	if res.CPU != nil {
-		cpu.Cpus, cpu.Mems = res.CPU.Cpus, res.CPU.Mems
+		said.CPU.Cpus, said.CPU.Mems = res.CPU.Cpus, res.CPU.Mems
 	}
-	if p.Quota > 0 {
-		period := uint64(cgroup.DefaultPeriod)
-		cpu.Quota, cpu.Period = &p.Quota, &period
-	}
-	if p.Shares > 0 {
-		cpu.Shares = &p.Shares
-	}
-	if p.Memory > 0 {
-		memory.Limit = &p.Memory
-	}
-	res.CPU, res.Memory = cpu, memory
+	res.CPU, res.Memory = said.CPU, said.Memory
 }
 
 // The annotations by which CRI says what a pod's containers may use together when it is
@@ -148,10 +156,11 @@ const (
 // pauseShares are the CPU shares that CRI gives a pause container.
 const pauseShares = 2
 
-// saidLimits are the limits that the annotations say, if known is set.
+// saidLimits are the limits that the spec says, if known is set, and if kubelet is set,
+// its annotations.
 type saidLimits struct {
 	cgroup.Limits
-	known bool
+	known, kubelet bool
 }
 
 // saidLimits returns what the annotations say, or without any, what the spec itself says
@@ -163,7 +172,7 @@ func (a *adaptation) saidLimits() (said saidLimits, err error) {
 		if text == "" {
 			continue
 		}
-		said.known = true
+		said.known, said.kubelet = true, true
 		if values[key], err = strconv.ParseInt(text, 10, 64); err != nil {
 			return saidLimits{}, fmt.Errorf("annotation %s: %q is no number: %w", key, text, errdefs.ErrInvalidArgument)
 		}

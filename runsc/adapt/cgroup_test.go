@@ -1,6 +1,8 @@
 package adapt
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -31,6 +33,14 @@ func root() Options {
 	}
 }
 
+// systemds returns what a sandbox joins in a slice: with v2 systemd makes it a scope there.
+func systemds(slice string) string {
+	if cgroup.Unified() {
+		return ""
+	}
+	return slice
+}
+
 func TestT9_CgroupOfThePod(t *testing.T) {
 	const uid = "1f3b-42"
 	for path, want := range map[string]string{
@@ -40,8 +50,8 @@ func TestT9_CgroupOfThePod(t *testing.T) {
 		"/k8s.io/web":                        "",
 		"/web":                               "",
 		"":                                   "",
-		"kubepods-burstable-pod1f3b_42.slice:cri-containerd:web":       "", // systemd's
-		"kubepods-besteffort-poda1_b2.slice:cri-containerd:0123456789": "",
+		"kubepods-burstable-pod1f3b_42.slice:cri-containerd:web":       systemds("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1f3b_42.slice"),
+		"kubepods-besteffort-poda1_b2.slice:cri-containerd:0123456789": systemds("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda1_b2.slice"),
 	} {
 		s := podSpec(path, map[string]string{"io.kubernetes.cri.sandbox-uid": uid})
 		if _, err := Spec(s, root()); err != nil {
@@ -54,13 +64,19 @@ func TestT9_CgroupOfThePod(t *testing.T) {
 			t.Errorf("%q: the shim makes the pod's cgroup: %t", path, made)
 		}
 	}
-	// Whoever wrote the annotation knows best.
-	s := podSpec("/kubepods/pod1/web", map[string]string{CgroupParent: "/other"})
-	if _, err := Spec(s, root()); err != nil || s.Annotations[CgroupParent] != "/other" {
-		t.Errorf("%v, %v", err, s.Annotations)
+	// A pod's author has no say in it.
+	for path, want := range map[string]string{"/kubepods/pod1/web": "/kubepods/pod1", "/web": ""} {
+		s := podSpec(path, map[string]string{CgroupParent: "/system.slice", MadeCgroup: "true"})
+		r, err := Spec(s, root())
+		if err != nil || s.Annotations[CgroupParent] != want || (s.Annotations[MadeCgroup] != "") != (want != "") {
+			t.Errorf("%s: %v, %v", path, err, s.Annotations)
+		}
+		if !slices.ContainsFunc(r.Notes, func(n Note) bool { return strings.Contains(n.Text, CgroupParent) }) {
+			t.Errorf("%s: that the annotation has no effect is not told: %v", path, r.Notes)
+		}
 	}
 	// A container that is in no pod keeps its cgroup and its limits.
-	s = podSpec("/kubepods/pod1/web", nil)
+	s := podSpec("/kubepods/pod1/web", nil)
 	s.Annotations = nil
 	if r, err := Spec(s, root()); err != nil || s.Annotations[CgroupParent] != "" || r.Pod != nil {
 		t.Errorf("%v, %v, %v", err, s.Annotations, r.Pod)
@@ -85,10 +101,10 @@ func TestT9_LimitsOfThePod(t *testing.T) {
 			nil, specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(2))}}, PodLimits{},
 		},
 		"no limit": {said("memory", "0", "cpu-quota", "0", "cpu-period", "100000", "cpu-shares", "102"), specs.LinuxResources{},
-			PodLimits{Known: true, Limits: cgroup.Limits{Shares: 102}}},
+			PodLimits{Known: true, Kubelet: true, Limits: cgroup.Limits{Shares: 102}}},
 		"all": {said("memory", "1048576", "cpu-quota", "30000", "cpu-period", "20000", "cpu-shares", "512"),
 			specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(2))}},
-			PodLimits{Known: true, Limits: cgroup.Limits{Memory: 1 << 20, Quota: 150000, Shares: 512}}},
+			PodLimits{Known: true, Kubelet: true, Limits: cgroup.Limits{Memory: 1 << 20, Quota: 150000, Shares: 512}}},
 		"in the spec": {nil, specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(4096))}},
 			PodLimits{Known: true, Limits: cgroup.Limits{Memory: 4096}}},
 	} {

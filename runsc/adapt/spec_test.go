@@ -131,6 +131,40 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// TestNotesOfResources: a container that is alone in its sandbox has what it asks for.
+func TestNotesOfResources(t *testing.T) {
+	for name, tt := range map[string]struct {
+		res   specs.LinuxResources
+		usual bool
+		words []string
+	}{
+		"a cpuset": {
+			specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "2-3"}, Pids: &specs.LinuxPids{Limit: ptr(int64(9))}},
+			false, []string{"cpu.cpus 2-3", "pids.limit"},
+		},
+		"a kubelet's": {
+			specs.LinuxResources{
+				Memory:         &specs.LinuxMemory{Limit: ptr(int64(9)), Swap: ptr(int64(9))},
+				HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB"}},
+				Unified:        map[string]string{"memory.oom.group": "1"},
+			},
+			true, []string{"memory.swap", "memory.oom.group"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, alone := range []bool{false, true} {
+				s, o := plainSpec(), flags(t, nil)
+				o.Place.Root = alone
+				s.Linux.Resources = &tt.res
+				r, err := Spec(s, o)
+				if err != nil || has(r, tt.usual, tt.words...) == alone {
+					t.Errorf("alone %t: %+v, %v", alone, r.Notes, err)
+				}
+			}
+		})
+	}
+}
+
 func TestFlagsMakeNotesNeedless(t *testing.T) {
 	s := plainSpec()
 	s.Linux.Seccomp = &specs.LinuxSeccomp{}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // isOn tells whether a flag of runsc that is false by default is set.
@@ -88,6 +90,23 @@ func hasDevice(d specs.LinuxDevice) bool {
 		{5, 0}, {5, 1}, {5, 2}, // tty, console, ptmx
 		{10, 200}, {10, 229}, // net/tun, fuse
 	}, number{d.Major, d.Minor})
+}
+
+// noteResources notes the resources of a container that it cannot have for itself.
+func noteResources(a *adaptation) error {
+	if a.Place.Root || a.spec.Linux == nil {
+		return nil
+	}
+	names, usual := cgroup.Unheld(a.spec.Linux.Resources)
+	if len(names) == 0 {
+		return nil
+	}
+	note := a.note
+	if usual {
+		note = a.usual
+	}
+	note("gVisor limits the containers of a sandbox together, and by memory and CPU time alone: without effect is %s", strings.Join(names, ", "))
+	return nil
 }
 
 // noteRest notes what else a spec can have and gVisor has not.

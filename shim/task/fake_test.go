@@ -26,7 +26,7 @@ type fakeRuntime struct {
 	end chan proc.Exit
 
 	mu      sync.Mutex
-	updates []*specs.LinuxResources
+	updates []cgroup.PodResources
 	panics  bool
 }
 
@@ -62,11 +62,13 @@ func (f *fakeRuntime) Stats(context.Context) (*proc.Stats, error) {
 	}
 	return &proc.Stats{CPU: cgroup.CPU{Total: 7}}, nil
 }
-func (f *fakeRuntime) Pause(context.Context) error                      { return nil }
-func (f *fakeRuntime) Resume(context.Context) error                     { return nil }
-func (f *fakeRuntime) Fit(context.Context, *specs.LinuxResources) error { return nil }
+func (f *fakeRuntime) Pause(context.Context) error                       { return nil }
+func (f *fakeRuntime) Resume(context.Context) error                      { return nil }
+func (f *fakeRuntime) FitPod(context.Context, cgroup.PodResources) error { return nil }
 
-func (f *fakeRuntime) Update(_ context.Context, r *specs.LinuxResources) error {
+func (f *fakeRuntime) Update(context.Context, *specs.LinuxResources) error { return nil }
+
+func (f *fakeRuntime) UpdatePod(_ context.Context, r cgroup.PodResources) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.updates = append(f.updates, r)

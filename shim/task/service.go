@@ -18,6 +18,7 @@ import (
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/shim/oom"
 	"containerd-shim-runsc/shim/options"
+	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
 )
 
@@ -55,6 +56,8 @@ type Service struct {
 	tasks map[string]*task
 	// updates counts the changes of tasks' resources, and the tasks that came.
 	updates int
+	// grown is how much more the containers have been given than they were created with.
+	grown cgroup.Growth
 	// ending is set when the shim was told to end with no task left but those
 	// that are still being created: it ends if none of them succeeds.
 	ending bool
@@ -157,7 +160,7 @@ func (s *Service) start(ctx context.Context, id, execID string) (pid int, err er
 		return 0, err
 	}
 	if execID == "" && !t.place.Root {
-		err := s.giveSum(t, func(sum *specs.LinuxResources) error { return t.container.Fit(ctx, sum) })
+		err := s.give(t, func(r cgroup.PodResources) error { return t.container.FitPod(ctx, r) })
 		if err != nil {
 			log.G(ctx).WithError(err).Warnf("start %s: the limits of its pod", id)
 		}

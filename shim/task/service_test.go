@@ -13,11 +13,12 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // One set of handlers serves both versions, which is right as long as they are the
@@ -129,7 +130,7 @@ func TestT9_APodMayUseWhatItsContainersMay(t *testing.T) {
 	s.run("pod", "")
 	s.run("c1", "pod")
 	s.run("c2", "pod")
-	update := func(id, json string) *specs.LinuxResources {
+	update := func(id, json string) cgroup.PodResources {
 		t.Helper()
 		if _, err := s.updateRPC(t.Context(), &taskapi.UpdateTaskRequest{ID: id, Resources: &anypb.Any{Value: []byte(json)}}); err != nil {
 			t.Fatal(err)
@@ -137,15 +138,28 @@ func TestT9_APodMayUseWhatItsContainersMay(t *testing.T) {
 		f := s.runtimes[id]
 		return f.updates[len(f.updates)-1]
 	}
-	if r := update("c1", `{"memory":{"limit":100}}`); *r.Memory.Limit != -1 {
+	if r := update("c1", `{"memory":{"limit":100}}`).Sum; *r.Memory.Limit != -1 {
 		t.Errorf("c2 has no limit, so the pod has none: %d", *r.Memory.Limit)
 	}
-	r := update("c2", `{"memory":{"limit":50},"cpu":{"quota":50000,"period":100000,"shares":2}}`)
+	r := update("c2", `{"memory":{"limit":50},"cpu":{"quota":50000,"period":100000,"shares":2}}`).Sum
 	if *r.Memory.Limit != 150 || *r.CPU.Quota != -1 || *r.CPU.Shares != 2 {
 		t.Errorf("memory %d, quota %d, shares %d", *r.Memory.Limit, *r.CPU.Quota, *r.CPU.Shares)
 	}
-	if r := update("c1", `{"memory":{"limit":100},"cpu":{"quota":10000,"period":50000}}`); *r.CPU.Quota != 70000 || *r.CPU.Period != 100000 {
+	if r := update("c1", `{"memory":{"limit":100},"cpu":{"quota":10000,"period":50000}}`).Sum; *r.CPU.Quota != 70000 || *r.CPU.Period != 100000 {
 		t.Errorf("quota %d of %d", *r.CPU.Quota, *r.CPU.Period)
+	}
+	// What a container is given that had no limit before is none that the pod grows by.
+	if g := update("c1", `{"memory":{"limit":130},"cpu":{"quota":10000}}`).Grown; g != (cgroup.Growth{Memory: 30, Quota: 0}) {
+		t.Errorf("grown by %+v", g)
+	}
+	if g := update("c2", `{"memory":{"limit":10},"cpu":{"quota":60000,"shares":5}}`).Grown; g != (cgroup.Growth{Memory: -10, Quota: 10000, Shares: 3}) {
+		t.Errorf("grown by %+v", g)
+	}
+	if _, err := s.updateRPC(t.Context(), &taskapi.UpdateTaskRequest{ID: "pod", Resources: &anypb.Any{Value: []byte(`{}`)}}); err != nil {
+		t.Error(err)
+	}
+	if g := update("c1", `{"memory":{"limit":100}}`).Grown; g != (cgroup.Growth{Memory: -30}) {
+		t.Errorf("since the pod was given other resources, grown by %+v", g)
 	}
 }
 

@@ -2,10 +2,13 @@ package task
 
 import (
 	"context"
+	"strings"
 
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"containerd-shim-runsc/proc"
+	"containerd-shim-runsc/utils/cgroup"
 )
 
 // update changes a task's resources; what res does not name stays. They become the
@@ -17,28 +20,37 @@ func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResourc
 	}
 	if t.place.Root {
 		// Alone it is the sandbox; in a pod it is what the pod was given.
-		return t.container.Update(ctx, res)
+		if err := t.container.Update(ctx, res); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.grown = cgroup.Growth{}
+		return nil
+	}
+	if names, usual := cgroup.Unheld(res); len(names) > 0 && !usual {
+		log.G(ctx).Warnf("update %s: without effect in a sandbox with other containers: %s", id, strings.Join(names, ", "))
 	}
 	undo, err := s.setResources(t, res)
 	if err != nil {
 		return err
 	}
-	if err := s.giveSum(t, func(sum *specs.LinuxResources) error { return t.container.Update(ctx, sum) }); err != nil {
+	if err := s.give(t, func(r cgroup.PodResources) error { return t.container.UpdatePod(ctx, r) }); err != nil {
 		undo()
 		return err
 	}
 	return nil
 }
 
-// giveSum gives a pod's sandbox what its containers may use together.
-func (s *Service) giveSum(t *task, give func(*specs.LinuxResources) error) error {
+// give gives a pod's sandbox what its containers may use together.
+func (s *Service) give(t *task, give func(cgroup.PodResources) error) error {
 	for {
-		sum, updates := s.podResources(t)
-		if err := give(sum); err != nil {
+		res, updates := s.podResources(t)
+		if err := give(res); err != nil {
 			return err
 		}
-		// Of two at once, the sandbox may have been given the older sum last.
-		// Whoever gave it gives the newer one then.
+		// Of two at once, the sandbox may have been given the older resources last.
+		// Whoever gave them gives the newer ones then.
 		if s.updateCount() == updates {
 			return nil
 		}
@@ -54,13 +66,14 @@ func (s *Service) setResources(t *task, res *specs.LinuxResources) (undo func(),
 	if err != nil {
 		return nil, err
 	}
-	t.resources = merged
+	grown := cgroup.GrowthOf(old, merged)
+	t.resources, s.grown = merged, s.grown.Plus(grown)
 	s.updates++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if t.resources == merged {
-			t.resources = old
+			t.resources, s.grown = old, s.grown.Less(grown)
 			s.updates++
 		}
 	}, nil
@@ -74,7 +87,7 @@ func (s *Service) updateCount() int {
 
 // podResources returns what the sandbox of the task may use, and the number of the
 // update that made it so.
-func (s *Service) podResources(t *task) (sum *specs.LinuxResources, updates int) {
+func (s *Service) podResources(t *task) (res cgroup.PodResources, updates int) {
 	var using []*task
 	for _, o := range append(s.siblings(t), t) {
 		// The pod's own container holds the pod and does no work, and one that
@@ -89,5 +102,5 @@ func (s *Service) podResources(t *task) (sum *specs.LinuxResources, updates int)
 	for _, o := range using {
 		all = append(all, o.resources)
 	}
-	return proc.SumResources(all...), s.updates
+	return cgroup.PodResources{Sum: proc.SumResources(all...), Grown: s.grown}, s.updates
 }

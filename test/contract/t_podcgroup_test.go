@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,17 +91,18 @@ func TestT9_PodCgroup(t *testing.T) {
 		kubelet cgroup.Limits
 		said    map[string]string
 		want    cgroup.Limits
-		// sum is what it has after a container was given 200 MiB and half a processor.
-		sum cgroup.Limits
+		// grown is what it has after a container was given 100 MiB and half a processor
+		// more.
+		grown cgroup.Limits
 	}{
 		"made by nobody": {said: said,
-			want: cgroup.Limits{Memory: 300 * mib, Quota: 150000}, sum: cgroup.Limits{Memory: 200 * mib, Quota: 50000}},
+			want: cgroup.Limits{Memory: 300 * mib, Quota: 150000}, grown: cgroup.Limits{Memory: 400 * mib, Quota: 200000}},
 		"made without limits": {made: true, said: said,
-			want: cgroup.Limits{Memory: 300 * mib, Quota: 150000}, sum: cgroup.Limits{Memory: 200 * mib, Quota: 50000}},
+			want: cgroup.Limits{Memory: 300 * mib, Quota: 150000}, grown: cgroup.Limits{Memory: 400 * mib, Quota: 200000}},
 		"with an overhead": {made: true, said: said, kubelet: cgroup.Limits{Memory: 364 * mib, Quota: 175000},
-			want: cgroup.Limits{Memory: 364 * mib, Quota: 175000}, sum: cgroup.Limits{Memory: 264 * mib, Quota: 75000}},
+			want: cgroup.Limits{Memory: 364 * mib, Quota: 175000}, grown: cgroup.Limits{Memory: 464 * mib, Quota: 225000}},
 		"limited by an old kubelet": {made: true, kubelet: cgroup.Limits{Memory: 400 * mib},
-			want: cgroup.Limits{Memory: 400 * mib}, sum: cgroup.Limits{Memory: 200 * mib, Quota: 50000}},
+			want: cgroup.Limits{Memory: 400 * mib}, grown: cgroup.Limits{Memory: 500 * mib}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onRunsc(t, func(t *testing.T, e *harness.Env) {
@@ -118,16 +120,16 @@ func TestT9_PodCgroup(t *testing.T) {
 				if got := effective(t, m, parent); got != tt.want {
 					t.Errorf("the sandbox may use %+v, want %+v", got, tt.want)
 				}
-				quota, period := int64(25000), uint64(50000)
-				res := memory(200 * mib)
-				res.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
-				c := inPodOf(e, "c1", memory(100*mib))
+				if tt.said != nil && tt.kubelet == (cgroup.Limits{}) {
+					hasShares(t, parent, 512)
+				}
+				c := inPodOf(e, "c1", given(100*mib, 25000))
 				if got := effective(t, m, parent); got != tt.want {
 					t.Errorf("with a container the sandbox may use %+v, want %+v", got, tt.want)
 				}
-				succeeds(t, "update", c.Update(res))
-				if got := effective(t, m, parent); got != tt.sum {
-					t.Errorf("after the update the sandbox may use %+v, want %+v", got, tt.sum)
+				succeeds(t, "update", c.Update(given(200*mib, 75000)))
+				if got := effective(t, m, parent); got != tt.grown {
+					t.Errorf("after the update the sandbox may use %+v, want %+v", got, tt.grown)
 				}
 				// Before the cgroup is removed, as a kubelet does it.
 				for _, k := range []*harness.Task{c, k} {
@@ -138,6 +140,103 @@ func TestT9_PodCgroup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestT9_PodOfAKubelet: what a kubelet says of a pod is also for containers that are not
+// there, and that have no limits.
+func TestT9_PodOfAKubelet(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		kubelets := makeCgroup(t, podPath(e))
+		succeeds(t, "set the pod's limits", kubelets.SetLimits(cgroup.Limits{Memory: 500 * mib, Quota: 200000}))
+		k, parent := podOf(e, map[string]string{
+			"memory": strconv.Itoa(500 * mib), "cpu-quota": "200000", "cpu-period": "100000", "cpu-shares": "512",
+		})
+		m := sandboxCgroup(t, k)
+		has := func(when string, memory, quota int64) {
+			t.Helper()
+			if l, want := effective(t, m, parent), (cgroup.Limits{Memory: memory, Quota: quota}); l != want {
+				t.Errorf("%s: the sandbox may use %+v, want %+v", when, l, want)
+			}
+		}
+		c1 := inPodOf(e, "c1", given(100*mib, 50000))
+		shares := uint64(99)
+		succeeds(t, "update of nothing that matters", c1.Update(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0", Shares: &shares}}))
+		has("while another container is still to come", 500*mib, 200000)
+		c2 := inPodOf(e, "c2", nil)
+		succeeds(t, "update beside one without limits", c1.Update(given(150*mib, 60000)))
+		has("grown", 550*mib, 210000)
+		succeeds(t, "update of one without limits", c2.Update(given(10*mib, 10000)))
+		has("with limits where there were none", 550*mib, 210000)
+
+		// A kubelet that resizes the pod itself does so before its containers grow, and
+		// after they shrink.
+		succeeds(t, "set the pod's limits", kubelets.SetLimits(cgroup.Limits{Memory: 600 * mib, Quota: 240000}))
+		succeeds(t, "update after the kubelet's", c1.Update(given(200*mib, 90000)))
+		has("grown by the kubelet", 600*mib, 240000)
+		for _, k := range []*harness.Task{c1, c2, k} {
+			k.Signal(unix.SIGKILL)
+			k.WaitFor(137)
+			k.Delete()
+		}
+	})
+}
+
+// given are resources: bytes, and microseconds of CPU time for each 100 ms.
+func given(memory, quota int64) *specs.LinuxResources {
+	period := uint64(50000) // not that in which they are added
+	quota /= 2
+	return &specs.LinuxResources{
+		Memory: &specs.LinuxMemory{Limit: &memory},
+		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
+	}
+}
+
+// hasShares checks the CPU shares of a cgroup.
+func hasShares(t *testing.T, path string, want uint64) {
+	t.Helper()
+	file := filepath.Join("/sys/fs/cgroup/cpu", path, "cpu.shares")
+	if cgroup.Unified() {
+		// The weight of v2 that the kubelet gives for 512 shares.
+		file, want = filepath.Join("/sys/fs/cgroup", path, "cpu.weight"), 20
+	}
+	b, err := os.ReadFile(file)
+	if err != nil || strings.TrimSpace(string(b)) != strconv.FormatUint(want, 10) {
+		t.Errorf("%s is %s, %v, want %d", file, b, err, want)
+	}
+}
+
+// TestT9_SystemdPath: with cgroup v1 runsc knows no systemd, and the sandbox is in the
+// pod's slice all the same.
+func TestT9_SystemdPath(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		if cgroup.Unified() {
+			t.Skip("with v2 systemd makes a scope: test/vm/scopes")
+		}
+		slice := e.CgroupPrefix() + "-pod7e1.slice"
+		parent := cgroup.Parent(slice + ":x:y")
+		makeCgroup(t, filepath.Dir(parent))
+		succeeds(t, "set the pod's limits", makeCgroup(t, parent).SetLimits(cgroup.Limits{Memory: 300 * mib}))
+		edit := func(id string, res *specs.LinuxResources) func(*specs.Spec) {
+			return func(s *specs.Spec) {
+				s.Linux.Resources = res
+				s.Linux.CgroupsPath = slice + ":cri-containerd:" + id
+			}
+		}
+		k := e.Running(harness.Container{ID: "web", Sandbox: true, Edit: edit("web", nil)})
+		if m := sandboxCgroup(t, k); m.Path() != parent {
+			t.Errorf("the sandbox is in %s, want %s", m.Path(), parent)
+		}
+		c := e.Running(harness.Container{ID: "c1", Pod: "web", Edit: edit("c1", memory(100*mib))})
+		succeeds(t, "update", c.Update(memory(150*mib)))
+		if l := limitsOf(t, cgroup.At(parent)).Memory; l != 350*mib {
+			t.Errorf("after the update the sandbox may use %d MiB", l/mib)
+		}
+		for _, k := range []*harness.Task{c, k} {
+			k.Signal(unix.SIGKILL)
+			k.WaitFor(137)
+			k.Delete()
+		}
+	})
 }
 
 // effective returns the limits of the cgroup, or where it has none, those of the pod's.

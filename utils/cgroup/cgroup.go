@@ -136,6 +136,14 @@ func Value(file, key string) (uint64, error) {
 // IsSystemd tells that a spec's cgroup path is one for systemd to make: slice:prefix:name.
 func IsSystemd(cgroupsPath string) bool { return strings.Contains(cgroupsPath, ":") }
 
+// ScopePath returns the path of the scope that a systemd path stands for, as systemd
+// would make it.
+func ScopePath(cgroupsPath string) string {
+	_, name, _ := strings.Cut(cgroupsPath, ":")
+	name = strings.TrimPrefix(strings.Replace(name, ":", "-", 1), "-")
+	return filepath.Join(Parent(cgroupsPath), name+".scope")
+}
+
 // Parent returns the path of the cgroup above the one that a spec's cgroup path stands
 // for, or "/".
 func Parent(cgroupsPath string) string {

@@ -52,6 +52,22 @@ func LimitsOf(res *specs.LinuxResources) Limits {
 	return l
 }
 
+// Resources returns the limits as a spec has them.
+func (l Limits) Resources() *specs.LinuxResources {
+	res := &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: &specs.LinuxMemory{}}
+	if l.Quota > 0 {
+		period := uint64(DefaultPeriod)
+		res.CPU.Quota, res.CPU.Period = &l.Quota, &period
+	}
+	if l.Shares > 0 {
+		res.CPU.Shares = &l.Shares
+	}
+	if l.Memory > 0 {
+		res.Memory.Limit = &l.Memory
+	}
+	return res
+}
+
 // Quota returns a quota of some period, 0 for the default, as one of the DefaultPeriod.
 func Quota(quota int64, period uint64) int64 {
 	if period == 0 {
@@ -144,6 +160,7 @@ func (m Membership) SetLimits(l Limits) error {
 type limitValues struct{ memory, quota, shares, weight string }
 
 func (m Membership) setV1(v limitValues) error {
+	// That of memory comes first, as it is the one that may be refused.
 	err := m.write("memory", "memory.limit_in_bytes", v.memory)
 	if errors.Is(err, unix.EINVAL) {
 		// It may not be above the limit of memory and swap together.
@@ -151,21 +168,26 @@ func (m Membership) setV1(v limitValues) error {
 			m.write("memory", "memory.memsw.limit_in_bytes", "-1"),
 			m.write("memory", "memory.limit_in_bytes", v.memory))
 	}
-	return errors.Join(err,
+	if err != nil {
+		return err
+	}
+	return errors.Join(
 		m.write("cpu", "cpu.cfs_period_us", strconv.Itoa(DefaultPeriod)),
 		m.write("cpu", "cpu.cfs_quota_us", v.quota),
 		m.write("cpu", "cpu.shares", v.shares))
 }
 
 func (m Membership) setUnified(v limitValues) error {
+	if err := m.write("memory", "memory.max", v.memory); err != nil {
+		return err
+	}
 	return errors.Join(
-		m.write("memory", "memory.max", v.memory),
 		m.write("cpu", "cpu.max", v.quota+" "+strconv.Itoa(DefaultPeriod)),
 		m.write("cpu", "cpu.weight", v.weight))
 }
 
-// weight turns v1's shares, 2 to 262144, into v2's weight, 1 to 10000, as every runtime
-// does it.
+// weight turns v1's shares, 2 to 262144, into v2's weight, 1 to 10000, as the kubelet
+// does it (getCPUWeight in pkg/kubelet/cm) and runsc.
 func weight(shares uint64) uint64 {
 	shares = min(max(shares, 2), 262144)
 	return 1 + (shares-2)*9999/262142

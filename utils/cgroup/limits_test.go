@@ -23,6 +23,17 @@ func TestParent(t *testing.T) {
 	}
 }
 
+func TestScopePath(t *testing.T) {
+	for path, want := range map[string]string{
+		"kubepods-pod1_2.slice:cri-containerd:web": "/kubepods.slice/kubepods-pod1_2.slice/cri-containerd-web.scope",
+		"system.slice::web":                        "/system.slice/web.scope",
+	} {
+		if got := ScopePath(path); got != want {
+			t.Errorf("%q: have %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestLimitsOf(t *testing.T) {
 	quota, period, shares, memory := int64(5000), uint64(10000), uint64(7), int64(-1)
 	got := LimitsOf(&specs.LinuxResources{
