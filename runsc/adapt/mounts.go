@@ -209,7 +209,7 @@ func (a *adaptation) noteType(m *specs.Mount) {
 	switch m.Type {
 	case typeProc, typeSysfs, typeTmpfs, typeDevpts, typeCgroup, typeCgroup2, typeErofs:
 	case typeMqueue:
-		a.usual("gVisor has no message queues, so nothing is mounted on %s", m.Destination)
+		a.usual("gVisor has no file system of message queues, so nothing is mounted on %s", m.Destination)
 	default:
 		a.note("gVisor has no file system %q, so nothing is mounted on %s", m.Type, m.Destination)
 	}

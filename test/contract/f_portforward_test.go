@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -112,6 +114,86 @@ func TestPortForward_Amounts(t *testing.T) {
 		}
 		n.refuses("127.0.0.1:82")
 	})
+}
+
+// relays skips a test of what only a relay in the sandbox does.
+func relays(t *testing.T) {
+	t.Helper()
+	if os.Getenv("SHIM_TEST_CONTROL") == "cli" {
+		t.Skip("there is no relay by commands alone")
+	}
+}
+
+// TestPortForward_Deaf: a server that accepts nothing holds up nobody but its own clients.
+func TestPortForward_Deaf(t *testing.T) {
+	relays(t)
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		stackless(t, e)
+		n := newPodNet(t)
+		n.root(e, "deaf:80", "echo:7")
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				c, err := n.try([]string{"127.0.0.1:80", "[::1]:80"}[i%2])
+				if err == nil { // it has found room in the queue
+					t.Cleanup(func() { _ = c.Close() })
+				} else if !errors.Is(err, unix.ECONNREFUSED) {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(500 * time.Millisecond) // until they wait
+		start := time.Now()
+		echoes(t, n.dial("127.0.0.1:7"), "meanwhile")
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		all.Wait()
+	})
+}
+
+// TestPortForward_Broken: what a server has broken off does not look complete.
+func TestPortForward_Broken(t *testing.T) {
+	relays(t)
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		stackless(t, e)
+		n := newPodNet(t)
+		n.root(e, "bytes:81")
+		c := n.dial("127.0.0.1:81")
+		// A server that closes and has not read all breaks the connection.
+		_, _ = fmt.Fprintln(c, 100)
+		_, _ = c.Write(make([]byte, 1<<20))
+		if got, err := io.Copy(io.Discard, c); !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("%d bytes came, %v", got, err)
+		}
+	})
+}
+
+// TestPortForward_WithoutRelay: what can never be had is asked for once, and what may be
+// had the next time some times more.
+func TestPortForward_WithoutRelay(t *testing.T) {
+	for name, c := range map[string]struct {
+		faults []script.Fault
+		asks   int
+	}{
+		"unknown": {[]script.Fault{{Verb: script.Sock("ExecuteAsync"), Do: script.Unknown}}, 1},
+		"refused": {nil, 3}, // the scripted runsc takes no program from outside
+		"broken":  {[]script.Fault{{Verb: script.Sock("ExecuteAsync"), Do: script.Disconnect}}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onSocket(t, func(t *testing.T, e *harness.Env) {
+				n := newPodNet(t)
+				n.root(e)
+				e.Script.Set(c.faults...)
+				for range 5 {
+					echoes(t, n.dial("127.0.0.1:7"), name)
+				}
+				if asked := len(e.Script.Calls(script.Sock("ExecuteAsync"))); asked != c.asks {
+					t.Errorf("it was asked for %d times, want %d", asked, c.asks)
+				}
+			})
+		})
+	}
 }
 
 // TestPortForward_Container: all containers of a pod have the sandbox's loopback.

@@ -82,3 +82,19 @@ func TestS6_Seccomp(t *testing.T) {
 		}
 	})
 }
+
+// gVisor takes a few sysctls from the sandbox's root container.
+func TestS6_Sysctls(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		e.Running(harness.Container{ID: "pod", Sandbox: true, Edit: func(s *specs.Spec) {
+			s.Linux.Sysctl = map[string]string{"fs.nr_open": "123456"}
+		}})
+		out := output(t, e, harness.Container{ID: "web", Pod: "pod", Args: harness.Shell("cat /proc/sys/fs/nr_open")})
+		if strings.TrimSpace(out) != "123456" {
+			t.Errorf("fs.nr_open is %q", out)
+		}
+		if said := e.Logged("nr_open"); len(said) > 0 {
+			t.Errorf("the log has %q", said)
+		}
+	})
+}

@@ -24,6 +24,7 @@ type metrics struct {
 	periods, throttled                                     uint64
 	pids, pidLimit                                         uint64
 	networks                                               int
+	received, sent                                         uint64
 }
 
 // metricsOf asks for a task's statistics and reads them as containerd does
@@ -50,6 +51,9 @@ func metricsOf(t *testing.T, k *harness.Task) metrics {
 			periods: s.CPU.Throttling.Periods, throttled: s.CPU.Throttling.ThrottledPeriods,
 			pids: s.Pids.Current, pidLimit: s.Pids.Limit, networks: len(s.Network),
 		}
+		for _, n := range s.Network {
+			m.received, m.sent = m.received+n.RxBytes, m.sent+n.TxBytes
+		}
 	case *cgroup2.Metrics:
 		inactive = s.Memory.InactiveFile
 		m = metrics{
@@ -60,6 +64,9 @@ func metricsOf(t *testing.T, k *harness.Task) metrics {
 			kernel:  time.Duration(s.CPU.SystemUsec) * time.Microsecond,
 			periods: s.CPU.NrPeriods, throttled: s.CPU.NrThrottled,
 			pids: s.Pids.Current, pidLimit: s.Pids.Limit, networks: len(s.Network),
+		}
+		for _, n := range s.Network {
+			m.received, m.sent = m.received+n.RxBytes, m.sent+n.TxBytes
 		}
 	default:
 		t.Fatalf("the metrics are a %T", unpacked)
@@ -235,7 +242,8 @@ func TestT7_WhatIsTheSandboxes(t *testing.T) {
 				}
 			}
 		}})
-		one := e.Running(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("sleep 1000 & sleep 1000 & echo up; read x")})
+		one := e.Running(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("sleep 1000 & sleep 1000 & echo up; read x; " +
+			"sleep 1000 | busybox nc -l -p 7000 >/dev/null & until head -c 1048576 /dev/zero | busybox nc 127.0.0.1 7000; do sleep 0.1; done; echo sent; read x")})
 		one.IO.Out.Until(t, "up")
 		m := metricsOf(t, one)
 		if m.pids != 3 && !e.Old() || m.pidLimit != 5000 || m.networks != 0 {
@@ -243,6 +251,11 @@ func TestT7_WhatIsTheSandboxes(t *testing.T) {
 		}
 		if m := metricsOf(t, root); m.pids == 0 || m.pidLimit != 5000 || !e.Old() && m.networks == 0 {
 			t.Errorf("the root has %d processes of %d, and %d networks", m.pids, m.pidLimit, m.networks)
+		}
+		one.IO.Write("\n")
+		one.IO.Out.Until(t, "sent")
+		if m := metricsOf(t, root); !e.Old() && (m.received < mib || m.sent < mib) {
+			t.Errorf("the root has received %d bytes and sent %d", m.received, m.sent)
 		}
 	})
 }
