@@ -123,19 +123,20 @@ test-debian: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/containerd-1.7/c
 	$(OLD_TEST) -parallel 1 -run '/runsc$$' -skip $(OWN_WAY) ./test/contract/...
 	$(OLD_TEST) ./test/e2e/...
 
-# Kubernetes' own suite for what runs its pods, once with the shim's defaults and once with
-# the options that test/critest/expected.toml names. CRI_RUN has other runs than these two:
-# "runc" shows what the machine lacks. CRI_FOCUS has a pattern of the tests to run.
-CRI_RUN ?= defaults,options
+# Kubernetes' own suite for what runs its pods: with runc, which shows what the machine lacks,
+# with the shim's defaults and with the options that test/critest/expected.toml names. CRI_RUN
+# has a choice of these runs. CRI_FOCUS has a pattern of the tests to run.
+CRI_RUN ?= runc,defaults,options
 CRI_FOCUS ?=
 
 test-cri: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge $(BIN)/critest ## critest of Kubernetes, on a private node (root)
-	CRI_RUN='$(CRI_RUN)' CRI_FOCUS='$(CRI_FOCUS)' $(GO_TEST) -count=1 -timeout 30m -v ./test/node ./test/critest
+	CRI_RUN='$(CRI_RUN)' CRI_FOCUS='$(CRI_FOCUS)' $(GO_TEST) -count=1 -timeout 50m -v ./test/node ./test/critest
 
 # Of the environment, test/pods takes PODS_CHURN, how long containers come and go at random
 # (5m), and PODS_SEED, the seed of that, which each run prints.
 test-pods: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge ## pods on a private node: what Kubernetes does with them, many at once, and for 5 minutes (root)
 	$(GO_TEST) -count=1 -timeout 30m -parallel 4 -v ./test/pods/...
+	SHIM_TEST_CONTROL=cli PODS_CHURN=15s $(GO_TEST) -count=1 -timeout 15m -parallel 4 -v ./test/pods
 
 # Where there is cgroup v2 alone, and systemd: a virtual machine, which is emulated. VM_FLAGS has
 # flags for one who looks for a fault, as "-machine cgroupfs -suites pods -run 'TestOOM|TestExec'".

@@ -2,6 +2,7 @@ package critest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ const (
 type expected struct {
 	// Options is the shim's configuration of the run with options.
 	Options string
+	// AtLeast is how many of the tests that runc passes must pass, for each run.
+	AtLeast map[string]int
 	Cannot  []exception
 }
 
@@ -51,6 +54,11 @@ func readExpected(t *testing.T) expected {
 	}
 	if more := meta.Undecoded(); len(more) > 0 {
 		t.Fatalf("expected.toml: unknown %v", more)
+	}
+	// A run that is not named, or misspelt, would not be counted at all.
+	named := slices.Sorted(maps.Keys(e.AtLeast))
+	if want := []string{runDefaults, runOptions}; !slices.Equal(named, want) {
+		t.Errorf("expected.toml: AtLeast is for the runs %q, want %q", named, want)
 	}
 	seen := map[string]bool{}
 	for _, x := range e.Cannot {
@@ -114,6 +122,65 @@ func (e expected) differences(run string, results []result, part bool) []string 
 		}
 	}
 	return list
+}
+
+// count is how many tests have passed in a run, of those that runc passes.
+type count struct{ passed, ofRunc, least int }
+
+// count counts the results of a run. What runc passes is what it has passed, if it ran too,
+// and otherwise what the list says.
+func (e expected) count(run string, results, runc []result) count {
+	byRunc := func(name string) bool {
+		return !slices.ContainsFunc(e.Cannot, func(x exception) bool { return x.Test == name && x.in(runRunc) })
+	}
+	if len(runc) > 0 {
+		byRunc = func(name string) bool {
+			return slices.ContainsFunc(runc, func(r result) bool { return r.name == name && r.passed() })
+		}
+	}
+	c := count{least: e.AtLeast[run]}
+	for _, r := range results {
+		if !byRunc(r.name) {
+			continue
+		}
+		c.ofRunc++
+		if r.passed() {
+			c.passed++
+		}
+	}
+	return c
+}
+
+func TestCount(t *testing.T) {
+	e := expected{
+		AtLeast: map[string]int{runDefaults: 2},
+		Cannot: []exception{
+			{Test: "sentry", Who: byGVisor},
+			{Test: "machine", Who: byMachine},
+			{Test: "nobody", Who: byGVisor, Runs: []string{runDefaults, runRunc}},
+		},
+	}
+	all := func(states ...string) []result {
+		var list []result
+		for i, name := range []string{"sentry", "machine", "nobody", "one", "two"} {
+			list = append(list, result{name: name, state: states[i]})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		name          string
+		results, runc []result
+		want          count
+	}{
+		{"by the list", all("failed", "passed", "passed", "passed", "failed"), nil, count{1, 3, 2}},
+		{"by what runc has passed", all("failed", "failed", "passed", "passed", "passed"),
+			all("passed", "passed", "passed", "failed", "skipped"), count{1, 3, 2}},
+		{"nothing", nil, nil, count{0, 0, 2}},
+	} {
+		if got := e.count(runDefaults, c.results, c.runc); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
 }
 
 func TestDifferences(t *testing.T) {

@@ -23,8 +23,9 @@ func (r result) passed() bool { return r.state == "passed" }
 func readReport(path string) ([]result, error) {
 	// The parts of ginkgo's types.Report that are needed.
 	var suites []struct {
-		SuiteSucceeded bool
-		SpecReports    []struct {
+		// SpecialSuiteFailureReasons are those of no test, such as the end of its time.
+		SpecialSuiteFailureReasons []string
+		SpecReports                []struct {
 			ContainerHierarchyTexts []string
 			LeafNodeType            string
 			LeafNodeText            string
@@ -49,6 +50,10 @@ func readReport(path string) ([]result, error) {
 	}
 	var list []result
 	for _, suite := range suites {
+		// Without it the tests that did not run would look like a suite that has lost them.
+		if reasons := suite.SpecialSuiteFailureReasons; len(reasons) > 0 {
+			list = append(list, result{name: "the suite itself", state: "failed", message: strings.Join(reasons, "\n")})
+		}
 		for _, spec := range suite.SpecReports {
 			f := spec.Failure
 			// What was not asked for, such as benchmarks, is skipped without a word.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -33,8 +34,28 @@ func ContainerConfig(name string, command ...string) *runtimeapi.ContainerConfig
 	}
 }
 
+// BurstableScore is the oom_score_adj that a kubelet gives to a container which asks for
+// little memory, in a pod that is neither guaranteed nor without any request. The pause
+// container's is containerd's to give.
+const BurstableScore = 999
+
+// withScore returns the configuration with an oom_score_adj, which no kubelet leaves out.
+// It is done here because many callers replace all resources.
+func withScore(config *runtimeapi.ContainerConfig) *runtimeapi.ContainerConfig {
+	if config.GetLinux().GetResources().GetOomScoreAdj() != 0 || config.Linux == nil {
+		return config
+	}
+	config = proto.CloneOf(config)
+	if config.Linux.Resources == nil {
+		config.Linux.Resources = &runtimeapi.LinuxContainerResources{}
+	}
+	config.Linux.Resources.OomScoreAdj = BurstableScore
+	return config
+}
+
 // Create makes a container in the pod, from an image that is pulled if need be.
 func (p *Pod) Create(ctx context.Context, config *runtimeapi.ContainerConfig) (*Container, error) {
+	config = withScore(config)
 	if err := p.node.Pull(ctx, config.Image.Image); err != nil {
 		return nil, fmt.Errorf("pull %s: %w", config.Image.Image, err)
 	}

@@ -11,6 +11,7 @@
 //   - -short: the tests that a slow machine is to run; the others are skipped;
 //   - PODS_CHURN: how long containers are made and killed at random, such as 30s;
 //   - PODS_SEED: the random seed of that; each run prints its own;
+//   - SHIM_TEST_CONTROL: "cli" has the shim drive its sandboxes by runsc's commands alone;
 //   - KEEP_LOG: keep the logs of containerd and of the shims.
 //
 // # The files

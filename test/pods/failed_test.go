@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -69,16 +68,14 @@ func TestFailedExec(t *testing.T) {
 	long(t)
 	p := newPod(t)
 	c := p.run("c", forever()...)
-	begun := time.Now()
-	_, stderr, code, err := c.Exec(bounded(t), "nosuchprogram")
-	if err == nil && code == 0 || !oneOf(fmt.Sprint(err, stderr), "not found", "no such file") {
-		t.Errorf("an exec of nothing ended with %d, %q, %v", code, stderr, err)
-	}
 	// Nobody reads what it might have written: that must not be waited for.
-	if took := time.Since(begun); took > 6*time.Second {
-		t.Errorf("an exec of nothing takes %s", took)
-	}
-	_, _, code, err = c.Exec(bounded(t), "sh", "-c", "kill -9 $$")
+	unhindered(t, "an exec of nothing", func() {
+		_, stderr, code, err := c.Exec(bounded(t), "nosuchprogram")
+		if err == nil && code == 0 || !oneOf(fmt.Sprint(err, stderr), "not found", "no such file") {
+			t.Errorf("an exec of nothing ended with %d, %q, %v", code, stderr, err)
+		}
+	})
+	_, _, code, err := c.Exec(bounded(t), "sh", "-c", "kill -9 $$")
 	check(t, err)
 	equal(t, "the status of a killed exec", code, 137)
 	check(t, c.Stop(bounded(t), 0))

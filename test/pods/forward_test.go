@@ -84,6 +84,9 @@ func TestForward(t *testing.T) {
 	for i, at := range []string{"tcp4 127.0.0.1", "tcp4 0.0.0.0", "tcp6 [::1]", "tcp "} {
 		port := 7000 + i
 		network, host, _ := strings.Cut(at, " ")
+		if host == "[::1]" && byCommands() {
+			continue // gVisor's own forwarder dials 127.0.0.1 alone
+		}
 		c := p.run(fmt.Sprint("server", i), "kit", "echo", network, fmt.Sprint(host, ":", port))
 		c.says("listening")
 		if err := echo(bounded(t), p.Pod, int32(port), "hello"); err != nil {
@@ -139,6 +142,15 @@ func (p *pod) echoInside(ip string, port int) error {
 		return err
 	}
 	if _, err := io.WriteString(conn, "inside"); err != nil {
+		return err
+	}
+	if byCommands() {
+		// gVisor's own forwarder ends both ways with the first.
+		back := make([]byte, len("inside"))
+		n, err := io.ReadFull(conn, back)
+		if err == nil && string(back) != "inside" {
+			err = fmt.Errorf("%q came back", back[:n])
+		}
 		return err
 	}
 	// It has no more to say, and listens on.
@@ -214,6 +226,9 @@ func TestForwardDownload(t *testing.T) {
 func TestForwardUpload(t *testing.T) {
 	t.Parallel()
 	long(t)
+	if byCommands() {
+		t.Skip("gVisor's own forwarder loses data when the server does not read in time")
+	}
 	p := newPod(t)
 	c := p.run("server", "kit", "sink", "127.0.0.1:7000", "64")
 	c.says("listening")

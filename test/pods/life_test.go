@@ -9,10 +9,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-const (
-	running = runtimeapi.ContainerState_CONTAINER_RUNNING
-	exited  = runtimeapi.ContainerState_CONTAINER_EXITED
-)
+const running = runtimeapi.ContainerState_CONTAINER_RUNNING
 
 // TestRestart: a container that has ended is made again in the running pod, whose other
 // containers do not notice.

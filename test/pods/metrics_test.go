@@ -27,6 +27,9 @@ func TestContainerStats(t *testing.T) {
 	if used < 64*mib || working < 64*mib || working > used || used > 500*mib {
 		t.Errorf("a container with 64 MiB uses %d bytes, the working set is %d", used, working)
 	}
+	if rss := s.GetMemory().GetRssBytes().GetValue(); rss < 64*mib || rss > used {
+		t.Errorf("a container with 64 MiB of its own has %d bytes resident, of %d", rss, used)
+	}
 	// The limit is the pod's, as is the memory that is left.
 	if left := s.GetMemory().GetAvailableBytes().GetValue(); left == 0 || left > 500*mib {
 		t.Errorf("there are %d bytes left of 500 MiB, with %d in use", left, working)
@@ -76,7 +79,18 @@ func TestPodStats(t *testing.T) {
 	if used < 64*mib || working < 64*mib || working > used || used > 500*mib {
 		t.Errorf("a pod with 64 MiB uses %d bytes, the working set is %d", used, working)
 	}
+	// What the containers have is memory that the sandbox shares with them; that it has none
+	// of its own cannot be.
+	if rss := s.GetMemory().GetRssBytes().GetValue(); rss < mib || rss > used {
+		t.Errorf("a pod has %d bytes resident, of %d", rss, used)
+	}
 	equal(t, "the number of containers", len(s.GetContainers()), 2)
+	for _, c := range s.GetContainers() {
+		if c.GetMemory().GetUsageBytes().GetValue() == 0 || c.GetMemory().GetRssBytes().GetValue() == 0 ||
+			c.GetCpu().GetUsageCoreNanoSeconds().GetValue() == 0 {
+			t.Errorf("no statistics: %s", c)
+		}
+	}
 	// The shell, its children, and the hog; what else the shell forks is not for long.
 	if n := s.GetProcess().GetProcessCount().GetValue(); n < 6 || n > 30 {
 		t.Errorf("a pod with 6 processes has %d", n)
@@ -129,12 +143,13 @@ func TestPodMetrics(t *testing.T) {
 	for name, least := range map[string]uint64{
 		"container_memory_usage_bytes":       64 * mib,
 		"container_memory_working_set_bytes": 64 * mib,
-		"container_memory_rss":               0,
-		"container_memory_cache":             0,
-		"container_cpu_user_seconds_total":   0,
-		"container_processes":                1,
-		"container_start_time_seconds":       1,
-		"container_oom_events_total":         0,
+		"container_memory_rss":               64 * mib,
+		"container_memory_max_usage_bytes":   64 * mib,
+		// It has read no files.
+		"container_memory_cache":       0,
+		"container_processes":          1,
+		"container_start_time_seconds": 1,
+		"container_oom_events_total":   0,
 	} {
 		if got, ok := value(hog, name); !ok || got < least {
 			t.Errorf("%s is %d (%t), want at least %d", name, got, ok, least)
@@ -144,8 +159,9 @@ func TestPodMetrics(t *testing.T) {
 		t.Errorf("there were %d kills for memory", got)
 	}
 	p.until("the CPU seconds of a busy container are counted", func(context.Context) (bool, string) {
-		now, _ := value(burner, "container_cpu_usage_seconds_total")
-		return now >= 2, fmt.Sprint(now)
+		all, _ := value(burner, "container_cpu_usage_seconds_total")
+		user, _ := value(burner, "container_cpu_user_seconds_total")
+		return all >= 2 && user >= 1, fmt.Sprintf("%d, of them %d of the user's", all, user)
 	})
 }
 

@@ -1,10 +1,14 @@
 package pods
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -73,6 +77,31 @@ func TestUser(t *testing.T) {
 	c.fails("a container without CAP_SYS_CHROOT", "chroot", "/", "/bin/true")
 }
 
+// hostDevices returns device files of the host that can be opened there: its disks, and the
+// kernel's log, which every host has.
+func hostDevices(t *testing.T) (paths []string) {
+	t.Helper()
+	candidates := []string{"/dev/kmsg"}
+	for line := range strings.Lines(read(t, "/proc/partitions")) {
+		if fields := strings.Fields(line); len(fields) == 4 && fields[3] != "name" {
+			candidates = append(candidates, filepath.Join("/dev", fields[3]))
+		}
+	}
+	for _, path := range candidates {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Logf("not of this host: %v", err)
+			continue
+		}
+		check(t, f.Close())
+		paths = append(paths, path)
+	}
+	if len(paths) == 0 {
+		t.Fatal("the host has no device that could be tried")
+	}
+	return paths
+}
+
 // TestPrivileged: a privileged container has all capabilities within its sandbox, and
 // nothing of the host's.
 func TestPrivileged(t *testing.T) {
@@ -83,7 +112,16 @@ func TestPrivileged(t *testing.T) {
 	of.Linux.SecurityContext.Privileged = true
 	c := p.runConfig(of)
 	c.sh("mkdir /m && mount -t tmpfs none /m && touch /m/x && umount /m")
-	c.fails("the host's disks", "sh", "-c", "ls /dev/vda /dev/sda 2>/dev/null | grep -q . && head -c1 /dev/vda")
+	c.sh("head -c1 /dev/zero >/dev/null") // what fails below does not fail for head
+	for i, path := range hostDevices(t) {
+		c.fails("a device of the host's", "head", "-c1", path)
+		// Nor by its number, which the container may give to a file of its own.
+		var of unix.Stat_t
+		check(t, unix.Stat(path, &of))
+		kind := map[uint32]string{unix.S_IFBLK: "b", unix.S_IFCHR: "c"}[of.Mode&unix.S_IFMT]
+		c.fails("a device of the host's by its number", "sh", "-c", fmt.Sprintf("mknod /made%d %s %d %d && head -c1 /made%d",
+			i, kind, unix.Major(of.Rdev), unix.Minor(of.Rdev), i))
+	}
 	p.run("plain", forever()...).fails("a container without CAP_SYS_ADMIN", "mount", "-t", "tmpfs", "none", "/tmp")
 }
 
@@ -97,13 +135,11 @@ func TestIgnoredIsLogged(t *testing.T) {
 	p.logs("kernel.shm_rmid_forced")
 	of := config("c", forever()...)
 	of.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
-	of.Devices = []*runtimeapi.Device{{ContainerPath: "/dev/loop-control", HostPath: "/dev/loop-control", Permissions: "rwm"}}
-	if _, err := os.Stat("/dev/loop-control"); err != nil {
-		of.Devices = nil
-	}
+	// A device file of the test's own, as no host surely has one that gVisor does not. It is
+	// that of /dev/loop-control.
+	path := filepath.Join(hostDir(t), "device")
+	check(t, unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(10, 237))))
+	of.Devices = []*runtimeapi.Device{{ContainerPath: "/dev/of-the-host", HostPath: path, Permissions: "rwm"}}
 	p.runConfig(of)
-	p.logs("seccomp")
-	if of.Devices != nil {
-		p.logs("/dev/loop-control")
-	}
+	p.logs("seccomp", "/dev/of-the-host")
 }
