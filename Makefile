@@ -143,7 +143,7 @@ test-pods: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybo
 VM := $(BUILD_DIR)/vm
 VM_FLAGS ?=
 
-test-vm: $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/cni/bridge $(VM)/qemu $(VM)/kernel $(VM)/system ## a choice of all suites, with cgroup v2 and systemd, in a virtual machine
+test-vm: $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/containerd-1.7/containerd $(BIN)/containerd-1.6/containerd $(BIN)/containerd-1.6/ctr $(BIN)/runc $(BIN)/busybox-static $(BIN)/busybox $(BIN)/cni/bridge $(BIN)/critest $(VM)/qemu $(VM)/kernel $(VM)/system ## a choice of all suites, with cgroup v2 and systemd, in a virtual machine
 	$(GO) run ./test/vm -bin $(BIN) -work $(VM) $(VM_FLAGS)
 
 $(VM)/qemu $(VM)/kernel $(VM)/system: test/vm/fetch.sh

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,8 +27,46 @@ func removeCgroup(below string) error {
 	return errors.Join(errs...)
 }
 
-// podCgroup returns the cgroup of a pod, which a kubelet makes and removes.
-func (n *Node) podCgroup(uid string) string { return "/" + n.name + "/pod" + uid }
+// bySystemd tells that systemd is process 1, and makes cgroups: sd_booted(3). With cgroup v1
+// a kubelet does without it.
+func bySystemd() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil && cgroup.Unified()
+}
+
+// podCgroup returns the cgroup of a pod, which a kubelet makes and removes. For systemd it
+// is a slice, in whose names dashes are between the parts.
+func (n *Node) podCgroup(uid string) string {
+	if bySystemd() {
+		return cgroup.Parent(n.name + "-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice:x:y")
+	}
+	return "/" + n.name + "/pod" + uid
+}
+
+// makePodCgroup makes it, and endPodCgroup removes it, once nothing is in it.
+func makePodCgroup(path string) error {
+	if bySystemd() {
+		return systemctl("start", filepath.Base(path))
+	}
+	return cgroup.Make(path)
+}
+
+func endPodCgroup(path string) error {
+	if bySystemd() {
+		if err := systemctl("stop", filepath.Base(path)); err != nil {
+			return err
+		}
+	}
+	return removeCgroup(path)
+}
+
+func systemctl(verb, unit string) error {
+	out, err := exec.Command("systemctl", verb, unit).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("systemctl %s %s: %w: %s", verb, unit, err, out)
+	}
+	return nil
+}
 
 // daemonCgroup is containerd's own, and that of its shims.
 func (n *Node) daemonCgroup() string { return "/" + n.name + "/daemon" }
@@ -46,7 +85,8 @@ func (n *Node) cgroups() []string {
 	}
 	for _, root := range cgroup.Dirs("/") {
 		below, _ := filepath.Glob(filepath.Join(root, n.name, "*"))
-		for _, path := range below {
+		slices, _ := filepath.Glob(filepath.Join(root, n.name+".slice", "*"))
+		for _, path := range append(below, slices...) {
 			if fi, err := os.Stat(path); err == nil && fi.IsDir() {
 				walk(path)
 			}

@@ -186,5 +186,9 @@ func (n *Node) sweep() error {
 	}
 	// All nodes share it, for pods without a cgroup of their own; it goes with the last.
 	_ = removeCgroup("/" + criNamespace)
-	return errors.Join(removeCgroup(n.daemonCgroup()), removeCgroup("/"+n.name))
+	var slice error
+	if bySystemd() {
+		slice = endPodCgroup("/" + n.name + ".slice")
+	}
+	return errors.Join(slice, removeCgroup(n.daemonCgroup()), removeCgroup("/"+n.name))
 }

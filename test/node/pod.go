@@ -11,8 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"containerd-shim-runsc/utils/cgroup"
 )
 
 // Pod is a pod of a node.
@@ -69,7 +67,7 @@ func (n *Node) podDir(config *runtimeapi.PodSandboxConfig) string {
 // RunPod runs a pod's sandbox as a kubelet does. The handler "" is the node's default.
 func (n *Node) RunPod(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (*Pod, error) {
 	if parent := config.Linux.GetCgroupParent(); parent != "" {
-		if err := cgroup.Make(parent); err != nil {
+		if err := makePodCgroup(parent); err != nil {
 			return nil, err
 		}
 	}
@@ -150,7 +148,7 @@ func (p *Pod) removeFiles(ctx context.Context) error {
 	}
 	// A process that has ended may be counted for another moment.
 	return p.node.Until(ctx, "cgroup "+parent+" can be removed", func(context.Context) (bool, string) {
-		err := removeCgroup(parent)
+		err := endPodCgroup(parent)
 		return err == nil, fmt.Sprint(err)
 	})
 }

@@ -209,7 +209,7 @@ func (im image) suites(ctx context.Context, list []suite) error {
 		if err := im.compile(ctx, filepath.Join("vm/suites", s.name, "suite.test"), "test", "-c", s.pkg); err != nil {
 			return err
 		}
-		fmt.Fprintln(&plan, s.name, strings.Join(s.arguments(im.tests, im.flags), " "))
+		fmt.Fprintln(&plan, s.name, strings.Join(s.command(im.tests, im.flags), " "))
 	}
 	return im.put("vm/plan", []byte(plan.String()), 0o644)
 }

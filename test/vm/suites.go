@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The machines are named by who makes their cgroups.
 const (
@@ -27,8 +30,9 @@ type suite struct {
 	on []string
 	// tools are the programs that it takes from SHIM_TEST_BIN, besides the shim.
 	tools []string
-	// args are further arguments of the test binary.
-	args []string
+	// args are further arguments of the test binary, env what is in its environment. They
+	// have no blanks in them.
+	args, env []string
 	// tests are the tests that are run, and must pass.
 	tests []choice
 }
@@ -104,11 +108,7 @@ func suites() []suite {
 		},
 		{
 			name: "pods", pkg: "./test/pods", on: []string{cgroupfs},
-			tools: []string{
-				"runsc", "busybox", "containerd", "runc", "containerd-shim-runc-v2",
-				"cni/bridge", "cni/host-local", "cni/loopback", "cni/portmap",
-			},
-			args: []string{"-test.short"},
+			tools: podTools(), args: []string{"-test.short"},
 			tests: []choice{
 				{
 					"the pod's cgroup is the kubelet's, and what is in it is not",
@@ -129,6 +129,32 @@ func suites() []suite {
 					"a pod's life, with all that a kubelet does",
 					[]string{"TestEmptyDir", "TestExec", "TestInit", "TestRestart"},
 				},
+				{
+					"many at once, where removing a cgroup waits for those in it",
+					[]string{"TestMany", "TestChurn"},
+				},
+			},
+		},
+		{
+			name: "critest", pkg: "./test/critest", on: []string{cgroupfs},
+			tools: append(podTools(), "critest", "ginkgo"),
+			env: []string{
+				"CRI_RUN=defaults",
+				// Those that read and write cgroups, and those that need the kernel's networks.
+				"CRI_FOCUS=OOMKilled|update|stats|metrics|portforward|port.forward|readonly.path|masked.path",
+			},
+			tests: []choice{
+				{"Kubernetes' own suite reads what the shim says of cgroup v2", []string{"TestSuite"}},
+			},
+		},
+		{
+			name: "slices", pkg: "./test/pods", on: []string{systemd},
+			tools: podTools(), args: []string{"-test.short"},
+			tests: []choice{
+				{
+					"the pod's cgroup is a slice, and the sandbox in a scope in it",
+					[]string{"TestPodCgroup", "TestContainerLimits", "TestOOM", "TestOOMOfSandbox", "TestPodStats", "TestRestart"},
+				},
 			},
 		},
 		{
@@ -141,6 +167,14 @@ func suites() []suite {
 				},
 			},
 		},
+	}
+}
+
+// podTools are the tools of a node that runs pods (test/node).
+func podTools() []string {
+	return []string{
+		"runsc", "busybox", "containerd", "runc", "containerd-shim-runc-v2",
+		"cni/bridge", "cni/host-local", "cni/loopback", "cni/portmap",
 	}
 }
 
@@ -162,12 +196,12 @@ func (s suite) names() []string {
 	return names
 }
 
-// arguments returns those of the test binary. The pattern is that of other tests than the
+// command returns how the suite is run: what env(1) takes. The pattern is that of other tests than the
 // chosen ones, or "".
-func (s suite) arguments(pattern, flags string) []string {
+func (s suite) command(pattern, flags string) []string {
 	if pattern == "" {
 		pattern = "^(" + strings.Join(s.names(), "|") + ")$"
 	}
-	args := append([]string{"-test.v", "-test.timeout=10m", "-test.run=" + pattern}, s.args...)
-	return append(args, strings.Fields(flags)...)
+	words := append(slices.Clone(s.env), "./suite.test", "-test.v", "-test.timeout=10m", "-test.run="+pattern)
+	return slices.Concat(words, s.args, strings.Fields(flags))
 }
