@@ -10,6 +10,7 @@
 //   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, memory.go and
 //     clients.go go with the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
+//   - forward.go, relayed.go: a sandbox's port-forward;
 //   - state.go: what is kept in a bundle for delete.
 //
 // The packages below it:
@@ -18,6 +19,8 @@
 //   - options: the runtime options and their files;
 //   - task: the task service;
 //   - events: the queue of events to containerd;
+//   - portforward: connections to the ports of a pod; relay in it, how they are made in
+//     the sandbox;
 //   - oom: whether the kernel killed for lack of memory;
 //   - metrics: statistics as containerd's clients expect them.
 package shim

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"sync"
 
@@ -26,23 +25,23 @@ type forwarding struct {
 func forwardPorts(ctx, sandbox context.Context, netns string, to *relayed) *forwarding {
 	ctx = log.WithLogger(context.Background(), log.G(ctx)) // not the whole request
 	var forwarder *portforward.Forwarder
+	connector := to.connector(ctx)
 	f := &forwarding{ready: make(chan struct{})}
 	go func() {
 		defer close(f.ready)
 		var err error
-		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, to.dial)); err != nil {
+		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, connector.Dial)); err != nil {
 			log.G(ctx).WithError(err).Warn("there is no port-forward")
 		}
 	}()
 	f.stop = sync.OnceFunc(func() {
 		<-f.ready
-		if forwarder == nil {
-			return
+		if forwarder != nil {
+			if err := forwarder.Close(); err != nil {
+				log.G(ctx).WithError(err).Warn("port-forward was not ended in order")
+			}
 		}
-		if err := forwarder.Close(); err != nil {
-			log.G(ctx).WithError(err).Warn("port-forward was not ended in order")
-		}
-		to.end()
+		connector.Close()
 	})
 	context.AfterFunc(sandbox, f.stop)
 	return f
@@ -51,7 +50,7 @@ func forwardPorts(ctx, sandbox context.Context, netns string, to *relayed) *forw
 // telling logs, once, that the sandbox's runsc forwards no ports.
 func telling(ctx context.Context, dial portforward.Dial) portforward.Dial {
 	var once sync.Once
-	return func(bound context.Context, to netip.AddrPort) (*net.UnixConn, error) {
+	return func(bound context.Context, to netip.AddrPort) (portforward.Conn, error) {
 		conn, err := dial(bound, to)
 		if errdefs.IsNotImplemented(err) {
 			once.Do(func() { log.G(ctx).WithError(err).Warn("there is no port-forward") })

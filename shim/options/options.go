@@ -43,8 +43,8 @@ type Options struct {
 	// LogLevel is one of trace, debug, info, warn, warning, error. Empty: as
 	// containerd asks.
 	LogLevel string `json:"log_level,omitempty"`
-	// LogPath is the absolute path of an additional log file of the shim, see
-	// LogFile. Empty: none.
+	// LogPath is the absolute path of the shim's log file, see LogFile, in place of
+	// containerd's log. Empty: containerd has it.
 	LogPath string `json:"log_path,omitempty"`
 	// Grouping puts the containers of a pod into the shim of the pod.
 	Grouping bool `json:"grouping"`

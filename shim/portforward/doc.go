@@ -18,7 +18,9 @@
 //
 // If the sandbox refuses, the tables answer the SYN with a RST, so that the client is
 // refused as well. An address on which somebody in the namespace listens already is left
-// to them.
+// to them. One that is the source of a connection of theirs, even of one that has just
+// ended, can only be listened on after that; until then the SYN is dropped, so the client
+// waits.
 //
 // All of it belongs to one netlink socket. When that is closed, also by the end of the
 // process, the kernel removes queue and tables; kernels before 5.12 remove the queue
@@ -27,13 +29,14 @@
 //
 // # What waits
 //
-// While nothing is forwarded, one goroutine waits for the socket to become readable. The
-// sandbox is asked for one connection at a time, as it makes one at a time. A client waits
-// for it for a bounded time, and is refused then.
+// While nothing is forwarded, one goroutine waits for the socket to become readable. Each
+// connection is made for itself, so that a server which accepts none holds up nobody but
+// its own clients. A client waits for the sandbox for a bounded time, and is refused then.
 //
 //   - forwarder.go: Forwarder;
 //   - flow.go: one connection, from its SYN to its end;
 //   - listeners.go: what listens for them;
+//   - others.go: whether somebody else listens;
 //   - join.go: the copying;
 //   - queue.go, table.go: the parts of netfilter's protocol that are needed;
 //   - syn.go: what a packet says;

@@ -3,7 +3,6 @@ package portforward
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -13,10 +12,8 @@ import (
 )
 
 const (
-	// dialTimeout is how long a client waits until the sandbox has connected to a port,
-	// and turnTimeout until it is asked to.
-	dialTimeout = 5 * time.Second
-	turnTimeout = 10 * time.Second
+	// dialTimeout is how long a client waits until the sandbox has connected to a port.
+	dialTimeout = 10 * time.Second
 
 	// passTimeout is how long the kernel may take for a connection whose SYN was let
 	// through.
@@ -50,21 +47,20 @@ func (f *Forwarder) forward(id uint32, c flow) {
 }
 
 // connect makes both connections, or has the client's refused.
-func (f *Forwarder) connect(id uint32, c flow) (client *net.TCPConn, sandbox *net.UnixConn, err error) {
+func (f *Forwarder) connect(id uint32, c flow) (client *net.TCPConn, sandbox Conn, err error) {
 	e, err := f.listeners.expect(c)
 	if err != nil {
 		if errors.Is(err, unix.EADDRINUSE) {
-			f.decide(id, accept)
-			return nil, nil, fmt.Errorf("it is left to who listens there: %w", err)
+			return nil, Conn{}, errors.Join(err, f.leave(id, c))
 		}
 		f.decide(id, refuse)
-		return nil, nil, err
+		return nil, Conn{}, err
 	}
 	defer e.cancel()
-	sandbox, err = f.dialInTurn(c.to)
+	sandbox, err = f.dialSandbox(c.to)
 	if err != nil {
 		f.decide(id, refuse)
-		return nil, nil, err
+		return nil, Conn{}, err
 	}
 	f.enter(c, passed)
 	f.decide(id, accept)
@@ -75,48 +71,29 @@ func (f *Forwarder) connect(id uint32, c flow) (client *net.TCPConn, sandbox *ne
 		return client, sandbox, nil
 	case <-ctx.Done():
 		// The client has given up before.
-		return nil, nil, errors.Join(ctx.Err(), sandbox.Close())
+		return nil, Conn{}, errors.Join(ctx.Err(), sandbox.Close())
 	}
 }
 
-// dialInTurn dials when all others have. As a sandbox that connects to a port may do
-// nothing else meanwhile, it is not asked again until it has answered, although the client
-// may not wait for that.
-func (f *Forwarder) dialInTurn(to netip.AddrPort) (*net.UnixConn, error) {
-	turn := time.NewTimer(turnTimeout)
-	defer turn.Stop()
-	select {
-	case f.turn <- struct{}{}:
-	case <-turn.C:
-		return nil, fmt.Errorf("for %s the sandbox has not been free to connect to %s", turnTimeout, to)
-	case <-f.life.Done():
-		return nil, f.life.Err()
+// leave decides about a SYN to an address that somebody else in the namespace has. If they
+// listen, the connection is theirs. Else they have it as the source of a connection of
+// their own, and the kernel would refuse the client in their name: it is to try again, until
+// they have done with it.
+func (f *Forwarder) leave(id uint32, c flow) error {
+	listens, err := f.listeners.others(c.to)
+	if listens || err != nil {
+		f.decide(id, accept)
+		return errors.Join(errors.New("it is left to who listens there"), err)
 	}
-	type result struct {
-		conn *net.UnixConn
-		err  error
-	}
-	dialed, late := make(chan result), make(chan struct{})
-	f.running.Go(func() {
-		defer func() { <-f.turn }()
-		conn, err := f.dial(f.life, to)
-		select {
-		case dialed <- result{conn, err}:
-		case <-late:
-			if err == nil {
-				_ = conn.Close()
-			}
-		}
-	})
-	t := time.NewTimer(dialTimeout)
-	defer t.Stop()
-	select {
-	case r := <-dialed:
-		return r.conn, r.err
-	case <-t.C:
-		close(late)
-		return nil, fmt.Errorf("for %s the sandbox has not connected to %s", dialTimeout, to)
-	}
+	f.decide(id, drop)
+	return errors.New("nobody listens there, so the client is to try again")
+}
+
+// dialSandbox connects to a port in the sandbox, for as long as a client waits for that.
+func (f *Forwarder) dialSandbox(to netip.AddrPort) (Conn, error) {
+	ctx, cancel := context.WithTimeout(f.life, dialTimeout)
+	defer cancel()
+	return f.dial(ctx, to)
 }
 
 // enter notes how far a flow is.

@@ -13,8 +13,17 @@ import (
 )
 
 // Dial connects to a TCP port in the sandbox, or fails if that refuses. When ctx ends it
-// returns, whether or not the sandbox has answered.
-type Dial func(ctx context.Context, to netip.AddrPort) (*net.UnixConn, error)
+// returns, whether or not the sandbox has answered. It is called for many connections at
+// once, as one must not wait for another's server.
+type Dial func(ctx context.Context, to netip.AddrPort) (Conn, error)
+
+// Conn is a connection to the sandbox.
+type Conn struct {
+	*net.UnixConn
+	// IsBroken, if there is any, reports whether the server has broken the connection off.
+	// It may be called at the end of what came, as the stream itself does not tell.
+	IsBroken func() bool
+}
 
 // Forwarder forwards the connections to loopback in one network namespace.
 type Forwarder struct {
@@ -22,8 +31,6 @@ type Forwarder struct {
 	queue     *queue
 	listeners *listeners
 	dial      Dial
-	// turn holds the one token of who may dial.
-	turn chan struct{}
 
 	// life ends with Close, and has the log.
 	life context.Context
@@ -50,8 +57,7 @@ func Start(ctx context.Context, path string, dial Dial) (*Forwarder, error) {
 	}
 	f := &Forwarder{
 		netns: netns, queue: queue, listeners: newListeners(netns),
-		dial: dial, turn: make(chan struct{}, 1),
-		flows: map[flow]stage{},
+		dial: dial, flows: map[flow]stage{},
 	}
 	f.life, f.end = context.WithCancel(context.WithoutCancel(ctx))
 	f.running.Go(f.read)

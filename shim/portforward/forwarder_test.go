@@ -38,7 +38,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){80: echo})
 	var closed atomic.Bool
-	s.before = func(context.Context) error {
+	s.before = func(context.Context, uint16) error {
 		if closed.Load() {
 			return errors.New("refused")
 		}
@@ -202,13 +202,40 @@ func TestOthersListen(t *testing.T) {
 	says(t, n.dial("[::1]:80"), "ours")
 }
 
+// TestSourcePort: while somebody in the namespace has the port as the source of a
+// connection, a client waits.
+func TestSourcePort(t *testing.T) {
+	t.Parallel()
+	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){80: echo, 81: echo})
+	n.forward(s)
+	own, err := n.begin(net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}}, "127.0.0.1:81")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, own, "from that port")
+	var client sync.WaitGroup
+	client.Go(func() {
+		c, err := n.begin(net.Dialer{}, "127.0.0.1:80")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.SetDeadline(time.Now().Add(patience))
+		says(t, c, "to that port")
+		_ = c.Close()
+	})
+	time.Sleep(100 * time.Millisecond) // its SYN is dropped, most likely
+	reset(own)
+	client.Wait()
+}
+
 // TestAgain: a SYN that comes again, while the first waits for the sandbox or after that, is
 // no second connection.
 func TestAgain(t *testing.T) {
 	t.Parallel()
 	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){80: echo})
 	waits, on := make(chan struct{}), make(chan struct{})
-	s.before = func(context.Context) error {
+	s.before = func(context.Context, uint16) error {
 		close(waits)
 		<-on
 		return nil
@@ -237,39 +264,30 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// TestHangs: a client does not wait for ever for a sandbox that does not answer. Until it
-// has answered, it is not asked again.
+// TestHangs: a client does not wait for ever for a server that does not answer, and no
+// client of another does at all.
 func TestHangs(t *testing.T) {
 	t.Parallel()
-	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){80: echo})
-	answer := make(chan struct{})
-	s.before = func(ctx context.Context) error {
-		select {
-		case <-answer:
+	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){81: echo})
+	s.before = func(ctx context.Context, port uint16) error {
+		if port != 80 {
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
 		}
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	n.forward(s)
-	var second sync.WaitGroup
-	second.Go(func() {
-		eventually(t, "the sandbox is asked", func() bool { return s.dialed() == 1 })
-		c, err := n.begin(net.Dialer{}, "[::1]:80")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = c.Close() }()
-		_ = c.SetDeadline(time.Now().Add(patience))
-		says(t, c, "after that")
-	})
-	n.refuses("127.0.0.1:80")
-	if s.dialed() != 1 {
-		t.Error("the sandbox is asked again")
+	var hung sync.WaitGroup
+	for _, address := range []string{"127.0.0.1:80", "127.0.0.1:80", "[::1]:80"} {
+		hung.Go(func() { n.refuses(address) })
 	}
-	close(answer)
-	second.Wait()
+	eventually(t, "the sandbox is asked", func() bool { return s.dialed() == 3 })
+	start := time.Now()
+	says(t, n.dial("127.0.0.1:81"), "meanwhile")
+	if took := time.Since(start); took > dialTimeout/2 {
+		t.Errorf("it took %s", took)
+	}
+	hung.Wait()
 }
 
 // TestGivenUp: of a client that goes before it is connected the sandbox sees the end.
@@ -282,7 +300,7 @@ func TestGivenUp(t *testing.T) {
 		ended <- err
 	}})
 	gone := make(chan struct{})
-	s.before = func(context.Context) error { <-gone; return nil }
+	s.before = func(context.Context, uint16) error { <-gone; return nil }
 	n.forward(s)
 	ctx, give := context.WithCancel(t.Context())
 	go func() {
@@ -327,5 +345,26 @@ func TestReset(t *testing.T) {
 		if _, err = c.Write(make([]byte, 1000)); errors.Is(err, unix.ETIMEDOUT) {
 			t.Fatal("the client is left alone")
 		}
+	}
+}
+
+// TestServerBreaks: what a server has broken off is no end to the client.
+func TestServerBreaks(t *testing.T) {
+	t.Parallel()
+	n, s := newNamespace(t), newSandbox(t, map[uint16]func(*net.UnixConn){
+		80: func(c *net.UnixConn) {
+			_, _ = io.WriteString(c, "half of it")
+			_, _ = c.Read(make([]byte, 1))
+		},
+	})
+	s.broken = func() bool { return true }
+	n.forward(s)
+	c, want := n.dial("127.0.0.1:80"), "half of it"
+	if _, err := io.ReadFull(c, make([]byte, len(want))); err != nil {
+		t.Error(err)
+	}
+	_, _ = io.WriteString(c, "x")
+	if b, err := io.ReadAll(c); len(b) > 0 || !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("%q, %v", b, err)
 	}
 }

@@ -133,7 +133,10 @@ type sandbox struct {
 	// ports are what listens. Each gets its end of a connection, and need not close it.
 	ports map[uint16]func(*net.UnixConn)
 	// before is called for each dial, if it is set.
-	before func(ctx context.Context) error
+	before func(ctx context.Context, port uint16) error
+
+	// broken is every connection's IsBroken.
+	broken func() bool
 
 	serving sync.WaitGroup
 	mu      sync.Mutex
@@ -146,22 +149,22 @@ func newSandbox(t *testing.T, ports map[uint16]func(*net.UnixConn)) *sandbox {
 }
 
 // dial implements Dial.
-func (s *sandbox) dial(ctx context.Context, to netip.AddrPort) (*net.UnixConn, error) {
+func (s *sandbox) dial(ctx context.Context, to netip.AddrPort) (Conn, error) {
 	s.mu.Lock()
 	s.dials++
 	s.mu.Unlock()
 	if s.before != nil {
-		if err := s.before(ctx); err != nil {
-			return nil, err
+		if err := s.before(ctx, to.Port()); err != nil {
+			return Conn{}, err
 		}
 	}
 	serve := s.ports[to.Port()]
 	if serve == nil {
-		return nil, errors.New("connecting endpoint: connection was refused")
+		return Conn{}, errors.New("connecting endpoint: connection was refused")
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
-		return nil, err
+		return Conn{}, err
 	}
 	s.mu.Lock()
 	s.open[theirs] = true
@@ -173,7 +176,7 @@ func (s *sandbox) dial(ctx context.Context, to netip.AddrPort) (*net.UnixConn, e
 		s.mu.Unlock()
 		_ = theirs.Close()
 	})
-	return ours, nil
+	return Conn{UnixConn: ours, IsBroken: s.broken}, nil
 }
 
 // dialed returns how many connections were asked for.

@@ -16,7 +16,7 @@ const drainTimeout = time.Second
 
 // join copies between the two until both have sent all, or one is broken, and closes
 // them. When ctx ends, what the client sends does not count any more.
-func join(ctx context.Context, client *net.TCPConn, sandbox *net.UnixConn) {
+func join(ctx context.Context, client *net.TCPConn, sandbox Conn) {
 	stop := context.AfterFunc(ctx, func() {
 		deadline := time.Now().Add(drainTimeout)
 		_ = client.SetDeadline(deadline)
@@ -29,14 +29,14 @@ func join(ctx context.Context, client *net.TCPConn, sandbox *net.UnixConn) {
 	}
 	up := make(chan error, 1)
 	go func() {
-		err := pour(sandbox, client)
+		err := pour(sandbox.UnixConn, client, nil)
 		if err != nil && !errors.Is(err, unix.EPIPE) {
 			end()
 		}
 		// A sandbox that takes no more may still send.
 		up <- err
 	}()
-	down := pour(client, sandbox)
+	down := pour(client, sandbox.UnixConn, sandbox.IsBroken)
 	if down != nil {
 		end()
 	}
@@ -48,13 +48,16 @@ func join(ctx context.Context, client *net.TCPConn, sandbox *net.UnixConn) {
 	_ = sandbox.Close()
 }
 
-// pour copies all that is sent by one to the other, and its end.
+// pour copies all that is sent by one to the other, and its end, if that is not broken.
 func pour(to interface {
 	io.Writer
 	CloseWrite() error
-}, from io.Reader) error {
+}, from io.Reader, broken func() bool) error {
 	if _, err := io.Copy(to, from); err != nil {
 		return err
+	}
+	if broken != nil && broken() {
+		return unix.ECONNRESET
 	}
 	return to.CloseWrite()
 }

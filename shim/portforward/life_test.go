@@ -70,6 +70,27 @@ func TestOneOfTwo(t *testing.T) {
 	says(t, n.dial("127.0.0.1:80"), "again")
 }
 
+// TestTablesOfAnother: who cannot have the queue leaves the tables of who has it, also where
+// the kernel does not guard them.
+func TestTablesOfAnother(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	w := way{compat: true}
+	first, err := tryQueue(n.file, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := tryQueue(n.file, w); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a second queue: %v, %v", q, err)
+	}
+	if n.tables() != len(protocols()) {
+		t.Errorf("%d tables", n.tables())
+	}
+	if err := first.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEveryWay: what serves where a kernel lacks the best serves as well.
 func TestEveryWay(t *testing.T) {
 	t.Parallel()
@@ -270,7 +291,7 @@ func TestCloseAtAnyTime(t *testing.T) {
 	n := newNamespace(t)
 	for round := range 20 {
 		s := newSandbox(t, map[uint16]func(*net.UnixConn){80: echo})
-		s.before = func(ctx context.Context) error {
+		s.before = func(ctx context.Context, _ uint16) error {
 			select {
 			case <-time.After(time.Duration(round) * 100 * time.Microsecond):
 				return nil
@@ -311,17 +332,17 @@ const victimEnv = "PORTFORWARD_TEST_VICTIM"
 // victim forwards ports until it is killed. It holds the second connection up.
 func victim(path string) {
 	n := 0
-	_, err := Start(context.Background(), path, func(ctx context.Context, _ netip.AddrPort) (*net.UnixConn, error) {
+	_, err := Start(context.Background(), path, func(ctx context.Context, _ netip.AddrPort) (Conn, error) {
 		if n++; n == 2 {
 			fmt.Println("held")
 			<-ctx.Done()
-			return nil, ctx.Err()
+			return Conn{}, ctx.Err()
 		}
 		ours, theirs, err := socketPair()
 		if err == nil {
 			go echo(theirs)
 		}
-		return ours, err
+		return Conn{UnixConn: ours}, err
 	})
 	fmt.Println("started:", err)
 	select {}

@@ -2,13 +2,18 @@ package portforward
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// acceptPause is how long no connection is accepted after one could not be.
+const acceptPause = 10 * time.Millisecond
 
 // listeners are what listens in the network namespace for connections that are about to
 // be made. There is one for each address, as long as somebody expects a connection to it.
@@ -81,10 +86,15 @@ func (l *listeners) listenLocked(at netip.AddrPort) (*listener, error) {
 	l.accepting.Go(func() {
 		for {
 			conn, err := on.AcceptTCP()
-			if err != nil {
+			switch {
+			case err == nil:
+				l.hand(on, conn)
+			case errors.Is(err, net.ErrClosed):
 				return
+			default:
+				// Such as too many open files: the connection waits.
+				time.Sleep(acceptPause)
 			}
-			l.hand(on, conn)
 		}
 	})
 	return on, nil

@@ -66,6 +66,9 @@ type packet struct {
 // tables that make it do so.
 type queue struct {
 	conn *netlink.Conn
+	// bound is set when the queue is made. As one number has one owner, the tables of the
+	// namespace are this queue's from then on, and another's before.
+	bound bool
 }
 
 // openQueue begins to hand packets of the network namespace to a new queue.
@@ -143,6 +146,7 @@ func (q *queue) bind() error {
 		if _, err := q.conn.Execute(m); err != nil {
 			return err
 		}
+		q.bound = true
 	}
 	return nil
 }
@@ -212,6 +216,9 @@ func (q *queue) stop() error { return q.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // close removes the queue and the tables. Packets that wait are dropped.
 func (q *queue) close() error {
+	if !q.bound {
+		return q.conn.Close()
+	}
 	// The kernel would do it when the socket is closed. But a child that is being
 	// started has it open too, for a moment. The answers are not read, as they stand
 	// behind packets.

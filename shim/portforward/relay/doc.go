@@ -7,9 +7,15 @@
 // in the root container: a relay. It hands the relay one end of a socket pair for each
 // connection, with the address to connect to, and has the other end.
 //
-// The relay's first byte on a stream says whether it has connected. It ends when the shim
-// does, or when it has had nothing to do for a while; the shim then starts another.
+// The relay's first byte on a stream says whether it has connected. As a stream's end looks
+// the same in any case, the relay says over the socket for requests that a server has broken
+// a connection off. While the client still sends, the kernel may tell the half that sends
+// alone of that; then it looks like an end.
+//
+// The relay ends when the shim does, or when it has had nothing to do for a while; the shim
+// then starts another.
 //
 //   - serve.go runs in the sandbox;
-//   - dialer.go is the shim's half.
+//   - dialer.go is the shim's half;
+//   - connector.go starts relays, and does without where there can be none.
 package relay

@@ -15,6 +15,9 @@ import (
 
 	"github.com/containerd/errdefs"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/shim/portforward"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,7 +87,7 @@ func listen(t *testing.T, address string, serve func(*net.TCPConn)) netip.AddrPo
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 
-func dial(t *testing.T, d *Dialer, to netip.AddrPort) *net.UnixConn {
+func dial(t *testing.T, d *Dialer, to netip.AddrPort) portforward.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -212,6 +215,40 @@ func TestClientGoes(t *testing.T) {
 	}
 }
 
+// What a server has broken off is told from what has ended.
+func TestServerBreaks(t *testing.T) {
+	d := relayed(t)
+	ends := listen(t, "127.0.0.1:0", func(c *net.TCPConn) { _, _ = c.Write([]byte("all")) })
+	breaks := listen(t, "127.0.0.1:0", func(c *net.TCPConn) {
+		_, _ = c.Write([]byte("not all"))
+		_, _ = c.Read(make([]byte, 1))
+		_ = c.SetLinger(0)
+	})
+	var conns []portforward.Conn
+	for range 3 {
+		conns = append(conns, dial(t, d, breaks), dial(t, d, ends))
+	}
+	for i, c := range conns {
+		want := "all"
+		if i%2 == 0 {
+			want = "not all"
+			if _, err := io.ReadFull(c, make([]byte, len(want))); err != nil {
+				t.Fatal(err)
+			}
+			want = ""
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b, err := io.ReadAll(c); err != nil || string(b) != want {
+			t.Errorf("%q, %v", b, err)
+		}
+		if is := c.IsBroken(); is != (i%2 == 0) {
+			t.Errorf("connection %d is broken: %v", i, is)
+		}
+	}
+}
+
 func TestEndsWhenIdle(t *testing.T) {
 	d, ended := begin(t, time.Millisecond)
 	defer func() { _ = d.Close() }()
@@ -222,15 +259,82 @@ func TestEndsWhenIdle(t *testing.T) {
 	}
 }
 
-func TestGarbage(t *testing.T) {
-	d, ended := begin(t, time.Hour)
-	defer func() { _ = d.Close() }()
+// A request that arrives without its stream concerns nobody else.
+func TestWithoutStream(t *testing.T) {
+	d := relayed(t)
+	at := listen(t, "127.0.0.1:0", echo)
+	c := dial(t, d, at)
 	if _, err := d.requests.Write([]byte("no stream")); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err == nil {
-		t.Error("a request without a stream was served")
+	_ = dial(t, d, at).Close()
+	if _, err := c.Write([]byte("still")); err != nil {
+		t.Error(err)
 	}
+	if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A relay that cannot take a stream has not ended for that.
+func TestDropped(t *testing.T) {
+	d, stdin, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	conn, err := unixConn(stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = conn.Read(make([]byte, maxRequest)) }() // takes no descriptors
+	if _, err := d.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errdefs.IsUnavailable(err) {
+		t.Errorf("a dropped stream: %v", err)
+	}
+	_ = conn.Close()
+	if _, err := d.Dial(t.Context(), netip.MustParseAddrPort("127.0.0.1:1")); !errdefs.IsAborted(err) {
+		t.Errorf("a relay that has ended: %v", err)
+	}
+}
+
+// A server that does not accept holds up nobody else, and is not looked for elsewhere.
+func TestHungServer(t *testing.T) {
+	d := relayed(t)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hung := os.NewFile(uintptr(fd), "hung")
+	defer func() { _ = hung.Close() }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(netip.MustParseAddr("::1"), uint16(name.(*unix.SockaddrInet4).Port))
+	_ = dial(t, d, at) // fills its queue
+	var waiting sync.WaitGroup
+	start := time.Now()
+	for range 3 {
+		waiting.Go(func() {
+			if _, err := d.Dial(t.Context(), at); !errdefs.IsUnavailable(err) {
+				t.Errorf("a server that does not accept: %v", err)
+			}
+		})
+	}
+	_ = dial(t, d, listen(t, "127.0.0.1:0", echo)).Close()
+	if took := time.Since(start); took > connectTimeout/2 {
+		t.Errorf("another waits for %s", took)
+	}
+	waiting.Wait()
+	if took := time.Since(start); took < connectTimeout || took > connectTimeout*3/2 {
+		t.Errorf("they wait for %s", took)
+	}
+}
+
+func TestNoSocket(t *testing.T) {
 	if err := Serve(mustOpen(t, os.DevNull)); err == nil {
 		t.Error("the null device was served")
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,16 +24,38 @@ const (
 	// idleTime is how long a relay without connections stays.
 	idleTime = time.Minute
 
-	// maxAddress is more than an address and port take, in bytes.
-	maxAddress = 64
+	// tellTimeout bounds how long the shim may take to make room for a message, which it
+	// does whenever a connection ends.
+	tellTimeout = time.Second
+
+	// maxRequest is more than a request takes, in bytes.
+	maxRequest = 64
 )
+
+// request asks for a connection. With it comes the stream.
+type request struct {
+	number  uint64
+	address string
+}
+
+func (r request) encode() []byte {
+	return append(binary.NativeEndian.AppendUint64(nil, r.number), r.address...)
+}
+
+func decode(b []byte) (request, bool) {
+	const number = 8
+	if len(b) < number {
+		return request{}, false
+	}
+	return request{binary.NativeEndian.Uint64(b), string(b[number:])}, true
+}
 
 // Serve connects streams, which it gets with their addresses over a socket for packets,
 // until that is closed or nothing was asked for a while. It closes the socket.
 func Serve(requests *os.File) error { return serveUntil(requests, idleTime) }
 
 func serveUntil(requests *os.File, idle time.Duration) error {
-	conn, err := packetConn(requests)
+	conn, err := unixConn(requests)
 	if err != nil {
 		return err
 	}
@@ -41,19 +64,28 @@ func serveUntil(requests *os.File, idle time.Duration) error {
 	r.idle = time.AfterFunc(idle, func() { _ = conn.Close() })
 	defer r.idle.Stop()
 	for {
-		address, stream, err := receive(conn)
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-			// Those that run go on.
-			r.running.Wait()
-			return nil
+		req, stream, err := receive(conn)
+		if errors.Is(err, errNoStream) {
+			// The other end of its stream tells the shim, and it alone is concerned.
+			continue
 		}
 		if err != nil {
+			// Those that run go on.
+			r.running.Wait()
+			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, unix.ECONNRESET) {
+				return nil // the last is the end too, by who has not read all
+			}
 			return err
 		}
 		r.begin()
 		r.running.Go(func() {
 			defer r.end()
-			serve(address, stream)
+			if errors.Is(serve(req.address, stream), errBroken) {
+				// Before it is closed: then the shim looks for this.
+				_ = conn.SetWriteDeadline(time.Now().Add(tellTimeout))
+				_, _ = conn.Write(binary.NativeEndian.AppendUint64(nil, req.number))
+			}
+			_ = stream.Close()
 		})
 	}
 }
@@ -84,8 +116,8 @@ func (r *relay) end() {
 	}
 }
 
-// packetConn makes a connection of a unix socket's file.
-func packetConn(f *os.File) (*net.UnixConn, error) {
+// unixConn makes a connection of a unix socket's file.
+func unixConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -97,37 +129,48 @@ func packetConn(f *os.File) (*net.UnixConn, error) {
 	return conn, nil
 }
 
+// errNoStream is a request whose stream could not be had, such as when this process has too
+// many open files: then the kernel drops it.
+var errNoStream = errors.New("a request without a stream")
+
 // receive receives a stream and where it is to be connected to.
-func receive(conn *net.UnixConn) (address string, stream *net.UnixConn, err error) {
-	data, rights := make([]byte, maxAddress), make([]byte, unix.CmsgSpace(4))
+func receive(conn *net.UnixConn) (r request, stream *net.UnixConn, err error) {
+	data, rights := make([]byte, maxRequest), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := conn.ReadMsgUnix(data, rights)
 	if err != nil {
-		return "", nil, err
+		return request{}, nil, err
 	}
 	if n == 0 {
-		return "", nil, io.EOF
+		return request{}, nil, io.EOF
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:oobn])
 	if err != nil || len(messages) != 1 {
-		return "", nil, fmt.Errorf("a request without a stream: %w", err)
+		return request{}, nil, errNoStream
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return "", nil, fmt.Errorf("a request without a stream: %w", err)
+		return request{}, nil, errNoStream
 	}
+	file := os.NewFile(uintptr(fds[0]), "stream")
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return "", nil, err
+		return request{}, nil, errors.Join(errNoStream, err, file.Close())
 	}
-	stream, err = packetConn(os.NewFile(uintptr(fds[0]), "stream"))
-	return string(data[:n]), stream, err
+	if stream, err = unixConn(file); err != nil {
+		return request{}, nil, errors.Join(errNoStream, err)
+	}
+	if r, ok := decode(data[:n]); ok {
+		return r, stream, nil
+	}
+	return request{}, nil, errors.Join(errNoStream, stream.Close())
 }
 
 // connect connects to the address, or to its port at the loopback address of the other
-// version of IP: a server may listen at one of them alone, and a client know the other.
+// version of IP: a server may listen at one of them alone, and a client know the other. A
+// server that is there but does not accept is looked for no further.
 func connect(address string) (net.Conn, error) {
 	c, err := net.DialTimeout("tcp", address, connectTimeout)
-	if err == nil {
-		return c, nil
+	if err == nil || isTimeout(err) {
+		return c, err
 	}
 	_, port, perr := net.SplitHostPort(address)
 	if perr != nil {
@@ -138,25 +181,36 @@ func connect(address string) (net.Conn, error) {
 		if other == address {
 			continue
 		}
-		if c, oerr := net.DialTimeout("tcp", other, connectTimeout); oerr == nil {
-			return c, nil
+		c, oerr := net.DialTimeout("tcp", other, connectTimeout)
+		if oerr == nil || isTimeout(oerr) {
+			return c, oerr
 		}
 	}
 	return nil, err
 }
 
-// serve connects a stream and copies until both sides have sent all.
-func serve(address string, stream *net.UnixConn) {
-	defer func() { _ = stream.Close() }()
+// isTimeout tells a server that does not answer from one that is not there: then the
+// connection is refused, or there is no such version of IP.
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// errBroken says that the server has broken a connection off.
+var errBroken = errors.New("broken off")
+
+// serve connects a stream and copies until both sides have sent all. Unless it is errBroken,
+// the shim knows how it has ended. The stream is the caller's to close.
+func serve(address string, stream *net.UnixConn) error {
 	c, err := connect(address)
 	if err != nil {
 		_, _ = stream.Write(append([]byte{refused}, err.Error()...))
-		return
+		return nil
 	}
 	server := c.(*net.TCPConn)
 	defer func() { _ = server.Close() }()
 	if _, err := stream.Write([]byte{connected}); err != nil {
-		return
+		return nil
 	}
 	up := make(chan struct{})
 	go func() {
@@ -167,13 +221,20 @@ func serve(address string, stream *net.UnixConn) {
 		}
 		_ = server.CloseWrite()
 	}()
-	if _, err := io.Copy(stream, server); err != nil {
-		// The client is gone, or the server has broken off.
-		_ = server.SetLinger(0)
-		_ = server.Close()
-		_ = stream.Close()
-	} else {
+	_, err = io.Copy(stream, server)
+	if err == nil {
 		_ = stream.CloseWrite()
+		<-up
+		return nil
 	}
+	// The client is gone, or the server has broken off. What the client still sends ends
+	// without closing the stream.
+	_ = server.SetLinger(0)
+	_ = server.Close()
+	_ = stream.SetReadDeadline(time.Unix(1, 0))
 	<-up
+	if errors.Is(err, unix.EPIPE) {
+		return nil // it is the client
+	}
+	return errBroken
 }
