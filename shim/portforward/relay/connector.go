@@ -187,7 +187,8 @@ func (c *Connector) without(why error, made bool) {
 	c.mu.Unlock()
 	switch {
 	case given:
-		log.G(c.life).WithError(why).Info("port-forward goes without a relay from now on: large uploads may lose bytes")
+		log.G(c.life).WithError(why).Info("port-forward goes without a relay from now on: " +
+			"large uploads may lose bytes, servers at ::1 alone are not reached, and both directions end when one does")
 	case before < maxFailed:
 		log.G(c.life).WithError(why).Debug("port-forward: a connection goes without a relay")
 	}

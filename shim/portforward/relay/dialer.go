@@ -117,7 +117,8 @@ func (d *Dialer) isBroken(number uint64) bool {
 	defer d.mu.Unlock()
 	_ = d.do(func(fd int) error {
 		b := make([]byte, 8)
-		for {
+		// Not for ever: who has taken over the sandbox could send without an end.
+		for range maxBroken {
 			n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
 			if n != len(b) {
 				return err
@@ -127,6 +128,7 @@ func (d *Dialer) isBroken(number uint64) bool {
 			}
 			d.broken[binary.NativeEndian.Uint64(b)] = true
 		}
+		return nil
 	})
 	is := d.broken[number]
 	delete(d.broken, number)
