@@ -1,6 +1,7 @@
 package critest
 
 import (
+	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +23,11 @@ const (
 	byGVisor  = "gvisor"
 	byMachine = "machine"
 )
+
+// The suite may run where this folder is not.
+//
+//go:embed expected.toml
+var expectedText string
 
 // expected is expected.toml.
 type expected struct {
@@ -48,7 +54,7 @@ type exception struct {
 func readExpected(t *testing.T) expected {
 	t.Helper()
 	var e expected
-	meta, err := toml.DecodeFile("expected.toml", &e)
+	meta, err := toml.Decode(expectedText, &e)
 	if err != nil {
 		t.Fatal(err)
 	}
