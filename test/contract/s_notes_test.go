@@ -86,6 +86,9 @@ func TestS6_Seccomp(t *testing.T) {
 // gVisor takes a few sysctls from the sandbox's root container.
 func TestS6_Sysctls(t *testing.T) {
 	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		if e.Old() {
+			t.Skip("this runsc has no fs.nr_open")
+		}
 		e.Running(harness.Container{ID: "pod", Sandbox: true, Edit: func(s *specs.Spec) {
 			s.Linux.Sysctl = map[string]string{"fs.nr_open": "123456"}
 		}})
