@@ -148,6 +148,9 @@ func asExit(e runsc.Exit, err error) (proc.Exit, error) {
 func asStats(s *runsc.Stats) *proc.Stats {
 	out := &proc.Stats{CPU: s.CPU, Memory: s.Memory, PIDs: s.PIDs, PIDLimit: s.PIDLimit}
 	for _, n := range s.Networks {
+		if n == nil {
+			continue // the sandbox may say anything
+		}
 		out.Networks = append(out.Networks, proc.NetworkStats{
 			Name:    n.Name,
 			RxBytes: n.RxBytes, RxPackets: n.RxPackets, RxErrors: n.RxErrors, RxDropped: n.RxDropped,

@@ -13,6 +13,7 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -213,6 +214,20 @@ func TestAnErrorGoesOverTheWireOnce(t *testing.T) {
 	}
 	if got := errgrpc.ToNative(toWire(fmt.Errorf("task x: %w", errdefs.ErrNotFound))); got.Error() != "task x: not found" {
 		t.Errorf("%q", got)
+	}
+}
+
+// An error may have anything in it that runsc has printed.
+func TestAnyErrorCanGoOverTheWire(t *testing.T) {
+	for _, text := range []string{"\xff\xfe", strings.Repeat("\u00e9", 8<<20), "a" + strings.Repeat("\u00e9", 8<<20)} {
+		err := toWire(fmt.Errorf("%s: %w", text, errdefs.ErrUnavailable))
+		b, merr := proto.Marshal(status.Convert(err).Proto())
+		if merr != nil || len(b) > 2*maxText {
+			t.Errorf("%d bytes, %v", len(b), merr)
+		}
+		if !errdefs.IsUnavailable(errgrpc.ToNative(err)) {
+			t.Errorf("it is no longer Unavailable: %.20q", err)
+		}
 	}
 }
 

@@ -60,10 +60,20 @@ type wireError struct {
 func (e wireError) Error() string { return e.text }
 func (e wireError) Unwrap() error { return e.kind }
 
+// maxText is how long an error may be on the wire, in bytes. ttrpc ends the connection, with
+// all calls on it, if a reply is too large or has text that is no UTF-8; containerd takes
+// that for the shim's end.
+const maxText = 16 << 10
+
 // toWire gives an error its code. Of an error that wraps several, containerd's client
-// would print each once more, so one goes over the wire.
+// would print each once more, so one goes over the wire. What runsc and the sandbox say
+// may be anything.
 func toWire(err error) error {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := err.Error()
+	if len(text) > maxText {
+		text = text[:maxText] + "..."
+	}
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\n", "; ")
 	return errgrpc.ToGRPC(wireError{text: text, kind: kindOf(err)})
 }
 
