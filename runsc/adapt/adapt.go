@@ -62,6 +62,7 @@ type adaptation struct {
 func Spec(spec *specs.Spec, o Options) (Result, error) {
 	a := &adaptation{Options: o, spec: spec}
 	for _, step := range []func(*adaptation) error{
+		dropAnnotations,
 		nameSandbox,
 		nameCgroups,
 		joinPodCgroup,

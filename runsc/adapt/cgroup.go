@@ -19,7 +19,7 @@ const CgroupParent = "dev.gvisor.spec.cgroup-parent"
 
 // MadeCgroup is an annotation that the shim sets where the pod's cgroup is not there yet,
 // so that it is the shim's to make and to remove.
-const MadeCgroup = "io.containerd.runsc.v1.made-cgroup"
+const MadeCgroup = ownPrefix + "made-cgroup"
 
 // PodLimits is what is known of what a pod may use, when its sandbox is created.
 type PodLimits struct {
@@ -49,25 +49,13 @@ func nameCgroups(a *adaptation) error {
 // joinPodCgroup puts a pod's sandbox into the pod's cgroup, where the kubelet has set what
 // the pod may use. Otherwise it would be in that of the pod's pause container. A path for
 // systemd stays: the sandbox is in a scope in the pod's slice then, as systemd allows no
-// process in a slice itself. The pod itself has no say in it: its author could name a
-// cgroup of the node's own daemons.
+// process in a slice itself. The pod itself has no say in it (dropAnnotations): its author
+// could name a cgroup of the node's own daemons.
 func joinPodCgroup(a *adaptation) error {
-	if !a.podRoot() || a.spec.Linux == nil {
+	if !a.podRoot() || a.spec.Linux == nil || cgroup.IsSystemd(a.spec.Linux.CgroupsPath) {
 		return nil
 	}
-	var pod string
-	if !cgroup.IsSystemd(a.spec.Linux.CgroupsPath) {
-		pod = podCgroup(a.spec)
-	}
-	if asked := a.spec.Annotations[CgroupParent]; asked != "" && asked != pod {
-		a.note("the annotation %s has no effect on a pod", CgroupParent)
-	}
-	for _, key := range []string{CgroupParent, MadeCgroup} {
-		if _, set := a.spec.Annotations[key]; set {
-			delete(a.spec.Annotations, key)
-			a.Changed = true
-		}
-	}
+	pod := podCgroup(a.spec)
 	if pod == "" {
 		return nil
 	}

@@ -99,11 +99,11 @@ func (h *hints) add(n hint) {
 	h.list = append(h.list, &n)
 }
 
-// addGiven adds a hint that the pod's annotations give. One with a source is the author's
-// own matter; one without is for the pod's volume of that name.
+// addGiven adds a hint that the pod's annotations give. One with a source is for mounts that
+// have the very same; one without is for the pod's volume of that name.
 func (h *hints) addGiven(n hint) error {
-	found := n.source == ""
-	if found {
+	n.given = n.source != ""
+	if !n.given {
 		source, err := h.pod.volume(n.name)
 		if err != nil {
 			return err
@@ -130,7 +130,7 @@ func (h *hints) addGiven(n hint) error {
 	if n.kind == typeBind && n.share != shareHost {
 		// runsc lays a file system over it that ends with the sandbox, and refuses a
 		// second container with the volume (initGoferConfs in runsc/container).
-		if found {
+		if !n.given {
 			h.note("volume %s is mounted with share %s: with type bind and share %s, nothing written to it would reach it", n.name, shareHost, n.share)
 			n.share = shareHost
 		} else {
@@ -138,7 +138,7 @@ func (h *hints) addGiven(n hint) error {
 		}
 	}
 	if n.inSandbox() {
-		n.options, n.memory = h.tmpfsOptions(n, nil), found
+		n.options, n.memory = h.tmpfsOptions(n, nil), !n.given
 	}
 	h.add(n)
 	return nil

@@ -40,6 +40,9 @@ type hint struct {
 	memory bool
 	// ours tells that no annotation asks for the hint.
 	ours bool
+	// given tells that an annotation has the source. It is never used as a path to mount:
+	// its author could make it a link to anything.
+	given bool
 }
 
 // inSandbox tells that the sandbox keeps the content for all of its containers, instead
@@ -81,8 +84,11 @@ func (h *hint) set(field, value string) error {
 	}
 }
 
-// inMemory is an annotation of ours beside the hints: which of them have memory set.
-const inMemory = "io.containerd.runsc.v1.volumes-in-memory"
+// Annotations of ours beside the hints: which of them have memory set, and which given.
+const (
+	inMemory = ownPrefix + "volumes-in-memory"
+	bySource = ownPrefix + "volumes-by-source"
+)
 
 // readHints returns the hints that annotations give, by name, and says what in them means
 // nothing. Of that, runsc would refuse the sandbox for some.
@@ -113,6 +119,11 @@ func readHints(annotations map[string]string) (hints map[string]*hint, wrong []s
 			h.memory = h.inSandbox()
 		}
 	}
+	for name := range strings.SplitSeq(annotations[bySource], ",") {
+		if h := hints[name]; h != nil {
+			h.given = true
+		}
+	}
 	return hints, wrong
 }
 
@@ -132,12 +143,12 @@ func (h hint) annotations() map[string]string {
 // setHints makes these the spec's only hints.
 func (a *adaptation) setHints(hints []*hint) {
 	for key := range a.spec.Annotations {
-		if strings.HasPrefix(key, hintPrefix) || key == inMemory {
+		if strings.HasPrefix(key, hintPrefix) || key == inMemory || key == bySource {
 			delete(a.spec.Annotations, key)
 			a.Changed = true
 		}
 	}
-	var memory []string
+	var memory, given []string
 	for _, h := range hints {
 		for key, value := range h.annotations() {
 			a.annotate(key, value)
@@ -145,9 +156,14 @@ func (a *adaptation) setHints(hints []*hint) {
 		if h.memory {
 			memory = append(memory, h.name)
 		}
+		if h.given {
+			given = append(given, h.name)
+		}
 	}
-	if len(memory) > 0 {
-		a.annotate(inMemory, strings.Join(memory, ","))
+	for key, names := range map[string][]string{inMemory: memory, bySource: given} {
+		if len(names) > 0 {
+			a.annotate(key, strings.Join(names, ","))
+		}
 	}
 }
 

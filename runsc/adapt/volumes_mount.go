@@ -86,6 +86,9 @@ func (m *mounts) match() error {
 	for i, h := range whole {
 		o := &m.spec.Mounts[i]
 		source := h.source
+		if h.given {
+			source = o.Source
+		}
 		switch {
 		case slices.Contains(folders, h.name):
 			// The same folder, for which there is no hint.
@@ -104,7 +107,7 @@ func (m *mounts) match() error {
 // older ones did not.
 func (m *mounts) find(source string) (h *hint, part bool) {
 	for _, h := range m.hints {
-		if sameFile(h.source, source) {
+		if h.source == source || !h.given && sameFile(h.source, source) {
 			return h, false
 		}
 	}
@@ -115,7 +118,7 @@ func (m *mounts) find(source string) (h *hint, part bool) {
 	_, rest, _ := strings.Cut(source, "/pods/"+uid+"/volume-subpaths/")
 	volume, _, _ := strings.Cut(rest, "/")
 	for _, h := range m.hints {
-		inVolume := strings.Contains(h.source, "/pods/"+uid+"/volumes/") && strings.HasPrefix(source, h.source+"/")
+		inVolume := !h.given && strings.Contains(h.source, "/pods/"+uid+"/volumes/") && strings.HasPrefix(source, h.source+"/")
 		if h.name == volume || inVolume {
 			return h, true
 		}

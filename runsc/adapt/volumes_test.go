@@ -143,6 +143,36 @@ func TestVolumes_Mounts(t *testing.T) {
 	}
 }
 
+// A source that an annotation gives may be a link that its author points elsewhere later.
+func TestVolumes_GivenSource(t *testing.T) {
+	o, _ := fakePod(t)
+	folder := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(folder, link); err != nil {
+		t.Fatal(err)
+	}
+	hint := func(name, source string) map[string]string {
+		prefix := hintPrefix + name + "."
+		return map[string]string{prefix + "source": source, prefix + "type": typeTmpfs, prefix + "share": sharePod}
+	}
+	for source, kept := range map[string]bool{link: false, folder: true} {
+		in := sandboxOf(t, volumeSpec(hint("x", source)), o)
+		spec := volumeSpec(nil, specs.Mount{Destination: "/x", Type: typeBind, Source: folder})
+		a, err := volumeSteps(spec, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := spec.Mounts[0]; m.Source != folder {
+			t.Errorf("with the source %s the mount is %+v", source, m)
+		}
+		uses, err := os.ReadFile(filepath.Join(in.SandboxBundle, usesName))
+		if used := err == nil && strings.Contains(string(uses), string(useSandbox)); used != kept {
+			t.Errorf("with the source %s the volume is kept by the sandbox: %t, %v", source, used, a.Notes)
+		}
+		o.SandboxBundle = t.TempDir()
+	}
+}
+
 func TestVolumes_WholeAndPart(t *testing.T) {
 	mounts := func(o Options, dir string) (whole, part specs.Mount) {
 		sub := filepath.Join(o.Volumes.KubeletRoot, "pods/uid/volume-subpaths/a/web/0")
