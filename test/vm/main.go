@@ -44,7 +44,7 @@ func run() error {
 	names := flag.String("suites", "", "run these `suites` alone, by name, with commas")
 	flag.StringVar(&s.tests, "run", "", "run the tests that match this `pattern`, and not those chosen")
 	flag.StringVar(&s.flags, "flags", "", "more `flags` for the tests, as -test.count=5")
-	flag.DurationVar(&s.limit, "timeout", 20*time.Minute, "how long each machine may take")
+	flag.DurationVar(&s.limit, "timeout", 30*time.Minute, "how long each machine may take")
 	flag.Parse()
 	if s.bin == "" || s.work == "" || flag.NArg() > 0 {
 		return errors.New("usage: vm -bin DIRECTORY -work DIRECTORY; make test-vm knows them")
