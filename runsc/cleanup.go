@@ -67,9 +67,14 @@ func (c *Container) removeFiles() error {
 	left := c.stateFiles(c.id)
 	if c.root {
 		left = append(left, filepath.Join(c.runc.Root, "runsc-"+c.id+".sock"))
+	}
+	sandbox := c.stateFiles(c.sandboxID)
+	if c.root || !exists(sandbox[0]) {
 		// A start or a delete looks at all containers of the sandbox, and makes the lock
-		// anew of one that is deleted in that moment.
-		locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.id+".lock"))
+		// anew of one that is deleted in that moment. When the sandbox is gone no
+		// container of it is being created; of several that are deleted at once, the
+		// last one to come here finds all.
+		locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.sandboxID+".lock"))
 		if err != nil {
 			return err
 		}
@@ -87,7 +92,7 @@ func (c *Container) removeFiles() error {
 	}
 	left = append(left, volumes...)
 	// To look for a sandbox that is not there, runsc makes its lock.
-	if sandbox := c.stateFiles(c.sandboxID); !exists(sandbox[0]) {
+	if !exists(sandbox[0]) {
 		left = append(left, sandbox[1])
 	}
 	var errs []error
