@@ -55,11 +55,12 @@ func TestPod(t *testing.T) {
 	for name, tt := range map[string]struct {
 		slice int64
 		said  map[string]string
-		// want and sum are what it may use, and after a container got 200 MiB.
-		want, sum int64
+		// want is what it may use, and grown after a container got 200 MiB instead of
+		// 100.
+		want, grown int64
 	}{
-		"limited by the kubelet": {slice: 500 * mib, said: map[string]string{"memory": fmt.Sprint(400 * mib)}, want: 500 * mib, sum: 300 * mib},
-		"limited by nobody else": {said: map[string]string{"memory": fmt.Sprint(400 * mib)}, want: 400 * mib, sum: 200 * mib},
+		"limited by the kubelet": {slice: 500 * mib, said: map[string]string{"memory": fmt.Sprint(400 * mib)}, want: 500 * mib, grown: 600 * mib},
+		"limited by nobody else": {said: map[string]string{"memory": fmt.Sprint(400 * mib)}, want: 400 * mib, grown: 500 * mib},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onHost(t, podSlice, func(h host) {
@@ -76,7 +77,7 @@ func TestPod(t *testing.T) {
 				if err := c.Update(memory(200 * mib)); err != nil {
 					t.Errorf("update: %v", err)
 				}
-				h.memoryLimit(m, tt.sum)
+				h.memoryLimit(m, tt.grown)
 				end(c)
 				end(k)
 			})
