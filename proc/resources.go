@@ -34,22 +34,11 @@ func MergeResources(old, update *specs.LinuxResources) (*specs.LinuxResources, e
 // container without a limit, nil included, makes the sum unlimited.
 func SumResources(all ...*specs.LinuxResources) *specs.LinuxResources {
 	sum := &specs.LinuxResources{Memory: &specs.LinuxMemory{}, CPU: &specs.LinuxCPU{}}
-	sum.Memory.Limit = sumLimits(all, func(r *specs.LinuxResources) *int64 {
-		if r.Memory == nil {
-			return nil
-		}
-		return r.Memory.Limit
-	})
+	sum.Memory.Limit = sumLimits(all, func(l cgroup.Limits) int64 { return l.Memory })
 	sum.CPU.Shares = sumShares(all)
 	// Quotas are per period, so they are added in one period's terms.
 	period := uint64(cgroup.DefaultPeriod)
-	sum.CPU.Quota = sumLimits(all, func(r *specs.LinuxResources) *int64 {
-		if r.CPU == nil || r.CPU.Quota == nil || *r.CPU.Quota <= 0 {
-			return nil
-		}
-		quota := cgroup.LimitsOf(r).Quota
-		return &quota
-	})
+	sum.CPU.Quota = sumLimits(all, func(l cgroup.Limits) int64 { return l.Quota })
 	if *sum.CPU.Quota > 0 {
 		sum.CPU.Period = &period
 	}
@@ -59,18 +48,18 @@ func SumResources(all ...*specs.LinuxResources) *specs.LinuxResources {
 // unlimited is how cgroups spell that there is no limit.
 const unlimited = -1
 
-func sumLimits(all []*specs.LinuxResources, limit func(*specs.LinuxResources) *int64) *int64 {
+func sumLimits(all []*specs.LinuxResources, limit func(cgroup.Limits) int64) *int64 {
 	sum := int64(0)
 	for _, r := range all {
-		var l *int64
+		l := int64(0)
 		if r != nil {
-			l = limit(r)
+			l = limit(cgroup.LimitsOf(r))
 		}
-		if l == nil || *l <= 0 {
+		if l == 0 {
 			none := int64(unlimited)
 			return &none
 		}
-		sum += *l
+		sum += l
 	}
 	return &sum
 }
