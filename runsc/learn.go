@@ -54,7 +54,7 @@ func (c *Container) flag(name string, annotations map[string]string) bool {
 // annotation comes after the command line (FixConfig in runsc/specutils), if runsc allows
 // it at all; a container whose annotation it does not allow is never created.
 func (c *Container) flagText(name string, annotations map[string]string) string {
-	if value := annotations["dev.gvisor.flag."+name]; value != "" {
+	if value := annotations[adapt.FlagPrefix+name]; value != "" {
 		return value
 	}
 	for _, flag := range slices.Backward(c.runc.ExtraArgs) {

@@ -13,8 +13,8 @@ const (
 	ownPrefix = "io.containerd.runsc.v1."
 	// runscPrefix begins those that runsc reads.
 	runscPrefix = "dev.gvisor."
-	// flagPrefix begins those that set a flag of runsc, which takes a few alone.
-	flagPrefix = runscPrefix + "flag."
+	// FlagPrefix begins those that set a flag of runsc, which takes a few alone.
+	FlagPrefix = runscPrefix + "flag."
 )
 
 // dropAnnotations takes from a pod those annotations that its author must not set: the
@@ -24,7 +24,7 @@ func dropAnnotations(a *adaptation) error {
 	if !oci.InPod(a.spec) {
 		return nil
 	}
-	harmless := []string{flagPrefix, hintPrefix, forceSharedPrefix}
+	harmless := []string{FlagPrefix, hintPrefix, forceSharedPrefix}
 	if a.isOn("allow-flag-override") {
 		harmless = append(harmless, runscPrefix)
 	}
