@@ -10,7 +10,7 @@
 //   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, memory.go and
 //     clients.go go with the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
-//   - forward.go, relayed.go: a sandbox's port-forward;
+//   - forward.go: a sandbox's port-forward;
 //   - state.go: what is kept in a bundle for delete.
 //
 // The packages below it:

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/shim/portforward"
+	"containerd-shim-runsc/shim/portforward/relay"
 )
 
 // forwarding is the port-forward of one sandbox. That of a container which has none is
@@ -22,10 +23,10 @@ type forwarding struct {
 
 // forwardPorts begins to forward connections to loopback in the network namespace to the
 // sandbox, until that ends. Whether it can be had is for the log alone.
-func forwardPorts(ctx, sandbox context.Context, netns string, to *relayed) *forwarding {
+func forwardPorts(ctx, sandbox context.Context, netns string, to relay.Sandbox) *forwarding {
 	ctx = log.WithLogger(context.Background(), log.G(ctx)) // not the whole request
 	var forwarder *portforward.Forwarder
-	connector := to.connector(ctx)
+	connector := relay.NewConnector(ctx, to)
 	f := &forwarding{ready: make(chan struct{})}
 	go func() {
 		defer close(f.ready)

@@ -12,6 +12,7 @@ import (
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/runsc"
 	"containerd-shim-runsc/shim/options"
+	"containerd-shim-runsc/shim/portforward/relay"
 	"containerd-shim-runsc/shim/task"
 	"containerd-shim-runsc/utils/reaper"
 )
@@ -86,7 +87,7 @@ func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.
 	pid, master, err := c.Container.Create(ctx, runsc.CreateOptions{Spec: spec, Stdio: o.Files, Terminal: o.Terminal})
 	if err == nil && c.forwards {
 		if netns := c.Netns(spec); netns != "" {
-			c.forwarding = forwardPorts(ctx, c.SandboxLife(), netns, &relayed{start: c.ExecSelf, plain: c.PortForward})
+			c.forwarding = forwardPorts(ctx, c.SandboxLife(), netns, relay.Sandbox{Start: c.ExecSelf, Connect: c.PortForward})
 		}
 	}
 	return pid, master, err
