@@ -53,9 +53,10 @@ func (p *place) find(s *sandbox) {
 func (s *sandbox) look(everything bool) (h host) {
 	p := &s.place
 	p.once.Do(func() { p.find(s) })
+	above := p.limited.Path() != p.Path()
 	if p.ofCPU {
 		h.cpu, _ = p.CPU()
-		if p.limited.Path() != p.Path() {
+		if above {
 			limited, _ := p.limited.CPU()
 			h.cpu.Periods, h.cpu.ThrottledPeriods, h.cpu.ThrottledTime = limited.Periods, limited.ThrottledPeriods, limited.ThrottledTime
 		}
@@ -67,7 +68,9 @@ func (s *sandbox) look(everything bool) (h host) {
 	case !p.ofMemory:
 	case everything:
 		h.memory, _ = p.Memory()
-		h.memory.Failures = p.limited.MemoryFailures()
+		if above {
+			h.memory.Failures = p.limited.MemoryFailures()
+		}
 	default:
 		h.memory, _ = p.MemoryUse()
 	}
