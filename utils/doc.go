@@ -5,5 +5,6 @@
 //     of values that change often;
 //   - cgroup finds and joins cgroups;
 //   - oci reads and writes a bundle's spec and interprets its annotations;
-//   - reaper collects the exits of child processes.
+//   - reaper collects the exits of child processes;
+//   - safe confines panics, and calls that do not come back.
 package utils
