@@ -10,6 +10,7 @@ import (
 
 	"containerd-shim-runsc/shim/portforward"
 	"containerd-shim-runsc/shim/portforward/relay"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // forwarding is the port-forward of one sandbox. That of a container which has none is
@@ -17,8 +18,9 @@ import (
 type forwarding struct {
 	// ready is closed when it works, or cannot be had.
 	ready chan struct{}
-	// stop ends it, and returns when it has ended.
-	stop func()
+	// stop ends it, and stopped is closed when it has ended.
+	stop    func()
+	stopped chan struct{}
 }
 
 // forwardPorts begins to forward connections to loopback in the network namespace to the
@@ -27,15 +29,16 @@ func forwardPorts(ctx, sandbox context.Context, netns string, to relay.Sandbox) 
 	ctx = log.WithLogger(context.Background(), log.G(ctx)) // not the whole request
 	var forwarder *portforward.Forwarder
 	connector := relay.NewConnector(ctx, to)
-	f := &forwarding{ready: make(chan struct{})}
-	go func() {
+	f := &forwarding{ready: make(chan struct{}), stopped: make(chan struct{})}
+	safe.Go("begin to forward ports", func() {
 		defer close(f.ready)
 		var err error
 		if forwarder, err = portforward.Start(ctx, netns, telling(ctx, connector.Dial)); err != nil {
 			log.G(ctx).WithError(err).Warn("there is no port-forward")
 		}
-	}()
-	f.stop = sync.OnceFunc(func() {
+	})
+	stop := func() {
+		defer close(f.stopped)
 		<-f.ready
 		if forwarder != nil {
 			if err := forwarder.Close(); err != nil {
@@ -43,7 +46,8 @@ func forwardPorts(ctx, sandbox context.Context, netns string, to relay.Sandbox) 
 			}
 		}
 		connector.Close()
-	})
+	}
+	f.stop = sync.OnceFunc(func() { safe.Go("end to forward ports", stop) })
 	context.AfterFunc(sandbox, f.stop)
 	return f
 }
@@ -71,9 +75,15 @@ func (f *forwarding) await(ctx context.Context) {
 	}
 }
 
-// end ends it.
-func (f *forwarding) end() {
-	if f != nil {
-		f.stop()
+// end ends it, and waits for that until ctx ends.
+func (f *forwarding) end(ctx context.Context) {
+	if f == nil {
+		return
+	}
+	f.stop()
+	select {
+	case <-f.stopped:
+	case <-ctx.Done():
+		log.G(ctx).Warn("port-forward has not ended in time")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"golang.org/x/sys/unix"
@@ -94,13 +95,17 @@ func (c *container) Create(ctx context.Context, o proc.CreateOptions) (int, *os.
 }
 
 // Delete also drops the state in the bundle, so that the delete that containerd starts
-// afterwards has nothing to ask runsc.
+// afterwards has nothing to ask runsc. On a disk that has become read-only it will ask, and
+// find that nothing is left.
 func (c *container) Delete(ctx context.Context) error {
 	if err := c.Container.Delete(ctx); err != nil {
 		return err
 	}
-	c.forwarding.end()
-	return dropState(c.bundle)
+	c.forwarding.end(ctx)
+	if err := dropState(c.bundle); err != nil {
+		log.G(ctx).WithError(err).Warn("delete")
+	}
+	return nil
 }
 
 func (c *container) Start(ctx context.Context, files proc.Files) error {
