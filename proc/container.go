@@ -33,6 +33,9 @@ type Config struct {
 	// WatchMemory starts to watch the memory of a sandbox process for a container
 	// that is about to be started in it. Nil watches nothing.
 	WatchMemory func(pid int) (MemoryWatch, error)
+	// SettleOthers settles the sandbox's other containers, when this one may have paused
+	// or resumed it. It must not block. Nil means that there are none.
+	SettleOthers func()
 	// Report receives what happens, in order. It must not block.
 	Report func(Event)
 }
@@ -47,6 +50,7 @@ type Container struct {
 	rt        Runtime
 	report    func(Event)
 	watch     func(pid int) (MemoryWatch, error)
+	others    func()
 	init      *process
 	// ctx is the container's life: it ends when the task is deleted, and with
 	// it every goroutine that waits for one of its processes.
@@ -68,11 +72,12 @@ type Container struct {
 	ending bool
 }
 
-// Create creates a container. On failure nothing is left of it.
+// Create creates a container, within CreateTimeout or ctx. On failure nothing is left of it.
 func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 	var undo []func()
+	created := false
 	defer func() {
-		if err != nil {
+		if !created { // also if something panics
 			for i := len(undo) - 1; i >= 0; i-- {
 				undo[i]()
 			}
@@ -81,23 +86,24 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 	c := &Container{
 		id: cfg.ID, namespace: cfg.Namespace, bundle: cfg.Bundle, root: cfg.Root,
 		owner: cfg.Owner, rt: cfg.Runtime, report: cfg.Report, watch: cfg.WatchMemory,
-		execs: map[string]*execution{},
+		others: cfg.SettleOthers,
+		execs:  map[string]*execution{},
 	}
 	c.init = newProcess("", cfg.Stdio, newRecorder(cfg.Bundle, cfg.ID, ""), cfg.Report)
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	undo = append(undo, c.cancel)
 
-	op, done := context.WithTimeout(ctx, opTimeout)
+	op, done := context.WithTimeout(ctx, CreateTimeout)
 	defer done()
-	if err := mountRootfs(cfg.Bundle, cfg.Rootfs); err != nil {
+	if err := mountRootfs(op, cfg.Bundle, cfg.Rootfs); err != nil {
 		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
 	}
 	undo = append(undo, func() {
-		if err := UnmountRootfs(c.bundle); err != nil {
+		if err := UnmountRootfs(ctx, c.bundle); err != nil {
 			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
 		}
 	})
-	s, err := c.opener(c.id).open(cfg.Stdio)
+	s, err := c.opener(c.id).open(op, cfg.Stdio)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
 	}
@@ -107,7 +113,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		return nil, err
 	}
 	undo = append(undo, func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
 		if err := c.rt.Delete(ctx); err != nil {
 			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
@@ -127,6 +133,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 	cfg.Report(Event{Kind: EventCreated, PID: pid})
 	// The exits of started processes come through their waits.
 	c.unwatch = context.AfterFunc(c.rt.SandboxLife(), c.init.stopUnstarted)
+	created = true
 	return c, nil
 }
 

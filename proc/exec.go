@@ -6,8 +6,11 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // execution is an exec: a process that the caller adds to a container.
@@ -17,6 +20,14 @@ type execution struct {
 	// inner is the process's id in the sandbox, guarded by process.mu; 0 before
 	// it is started.
 	inner int
+}
+
+// processes returns the processes of execs.
+func processes(execs []*execution) (ps []*process) {
+	for _, e := range execs {
+		ps = append(ps, e.process)
+	}
+	return ps
 }
 
 // active reports whether the exec runs or is being started.
@@ -52,6 +63,7 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer e.end(op)
 	p, err := c.runExec(op.ctx, e)
 	if err != nil {
 		e.forceExit(startFailed)
@@ -59,14 +71,7 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	}
 	pid := c.init.status().PID
 	err = e.run(op, pid, EventExecStarted)
-	c.wg.Go(func() {
-		exit, err := p.Wait(c.ctx)
-		if err != nil {
-			return // the task was deleted
-		}
-		c.explain(e.process, exit)
-		e.stop(exit)
-	})
+	c.wg.Go(func() { c.waitExec(e, p) })
 	if err != nil {
 		// It is forced to have ended, so it must end.
 		ctx, cancel := afterwards(ctx)
@@ -76,8 +81,24 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	return pid, nil
 }
 
+// waitExec waits for an exec's end. Whatever goes wrong in that, it is seen to end.
+func (c *Container) waitExec(e *execution, p ExecProcess) {
+	err := safe.Do("wait for "+e.name(), func() error {
+		exit, err := p.Wait(c.ctx)
+		if err == nil {
+			c.explain(e.process, exit)
+			e.stop(exit)
+		}
+		return err
+	})
+	if err != nil && c.ctx.Err() == nil { // not because the task was deleted
+		log.L.WithError(err).Errorf("the exit status of %s is lost", e.name())
+		e.forceExit(UnknownStatus)
+	}
+}
+
 func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, error) {
-	s, err := c.opener(e.execID).open(e.stdio)
+	s, err := c.opener(e.execID).open(ctx, e.stdio)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", e.name(), err)
 	}
@@ -115,6 +136,7 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 	if err != nil {
 		return Status{}, err
 	}
+	defer e.end(op)
 	e.closeStreams(op.ctx)
 	if err := e.remove(op); err != nil {
 		return Status{}, err
@@ -126,13 +148,17 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 
 // killExec signals a running exec.
 func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
-	if c.init.status().State == Paused {
+	if sig != unix.SIGKILL && c.init.status().State == Paused {
 		return fmt.Errorf("kill %s: the container is paused: %w", e.name(), errdefs.ErrFailedPrecondition)
 	}
 	if pid := e.runningPID(); pid != 0 {
-		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		signal := func(ctx context.Context) error { return c.rt.SignalExec(ctx, pid, sig) }
+		if sig == unix.SIGKILL {
+			return c.sigkill(ctx, e.process, signal)
+		}
+		ctx, cancel := context.WithTimeout(ctx, signalTimeout)
 		defer cancel()
-		return c.rt.SignalExec(ctx, pid, sig)
+		return signal(ctx)
 	}
 	switch s := e.status().State; s {
 	case Running, Stopped, Deleted:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,10 @@ type fakeRuntime struct {
 	die     context.CancelFunc
 	init    chan Exit
 	execs   chan *fakeExec
+
+	frozen atomic.Bool
+	// panics makes Wait panic.
+	panics bool
 
 	mu    sync.Mutex
 	fail  map[string]error
@@ -95,6 +100,9 @@ func (f *fakeRuntime) Create(ctx context.Context, _ CreateOptions) (int, *os.Fil
 func (f *fakeRuntime) Start(ctx context.Context, _ Files) error { return f.call(ctx, "start") }
 
 func (f *fakeRuntime) Wait(ctx context.Context) (Exit, error) {
+	if f.panics {
+		panic("wait")
+	}
 	select {
 	case e := <-f.init:
 		return e, nil
@@ -157,8 +165,19 @@ func (f *fakeRuntime) Processes(ctx context.Context) ([]int, error) {
 func (f *fakeRuntime) Stats(ctx context.Context) (*Stats, error) {
 	return &Stats{}, f.call(ctx, "stats")
 }
-func (f *fakeRuntime) Pause(ctx context.Context) error                   { return f.call(ctx, "pause") }
-func (f *fakeRuntime) Resume(ctx context.Context) error                  { return f.call(ctx, "resume") }
+func (f *fakeRuntime) Frozen() bool { return f.frozen.Load() }
+
+func (f *fakeRuntime) Pause(ctx context.Context) error  { return f.freeze(ctx, "pause", true) }
+func (f *fakeRuntime) Resume(ctx context.Context) error { return f.freeze(ctx, "resume", false) }
+
+func (f *fakeRuntime) freeze(ctx context.Context, verb string, frozen bool) error {
+	err := f.call(ctx, verb)
+	if err == nil {
+		f.frozen.Store(frozen)
+	}
+	return err
+}
+
 func (f *fakeRuntime) FitPod(context.Context, cgroup.PodResources) error { return nil }
 
 func (f *fakeRuntime) Update(ctx context.Context, _ *specs.LinuxResources) error {

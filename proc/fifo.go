@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // holder holds a file open until it is closed, which may be done often.
@@ -24,10 +26,10 @@ func (h *holder) close() {
 	h.once.Do(func() { _ = h.f.Close() })
 }
 
-// openFIFO opens both ends of a FIFO without waiting for anybody at the other
-// side. Each end is a description of its own, so that the sandbox may change the
+// openFIFO opens both ends of a FIFO, with flags for each, without waiting for anybody at
+// the other side. Each end is a description of its own, so that the sandbox may change the
 // mode of the one that it gets.
-func openFIFO(path string) (r, w *os.File, err error) {
+func openFIFO(path string, read, write int) (r, w *os.File, err error) {
 	fi, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
@@ -44,18 +46,18 @@ func openFIFO(path string) (r, w *os.File, err error) {
 		return nil, nil, err
 	}
 	defer func() { _ = both.Close() }()
-	if r, err = openRaw(path, unix.O_RDONLY); err != nil {
+	if r, err = openRaw(path, unix.O_RDONLY|read); err != nil {
 		return nil, nil, err
 	}
-	if w, err = openRaw(path, unix.O_WRONLY); err != nil {
+	if w, err = openRaw(path, unix.O_WRONLY|write); err != nil {
 		_ = r.Close()
 		return nil, nil, err
 	}
 	return r, w, nil
 }
 
-// openRaw opens a file in blocking mode, as a process expects its streams.
-// os.OpenFile would set the FIFO to non-blocking mode.
+// openRaw opens a file in the mode that flags say. os.OpenFile would set a FIFO to
+// non-blocking mode.
 func openRaw(path string, flags int) (*os.File, error) {
 	for {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
@@ -76,19 +78,16 @@ type fifoOutput struct {
 	hold *os.File
 
 	once sync.Once
-	// empty is closed when the process has ended and nothing is unread, or when
-	// nobody waits for that any more. done is closed when nobody waits for a late
-	// reader either.
+	// empty is closed when the process has ended and nothing is unread, or when nobody
+	// waits for that any more. done is closed when nobody waits for a late reader either.
 	empty, done chan struct{}
-	// inode refers to the FIFO, also if its name is gone, once empty is closed.
-	inode int
 	// gone ends the wait for that.
 	gone context.Context
 	stop context.CancelFunc
 }
 
 func newFIFOOutput(path string, hold *os.File) *fifoOutput {
-	f := &fifoOutput{path: path, hold: hold, empty: make(chan struct{}), done: make(chan struct{}), inode: -1}
+	f := &fifoOutput{path: path, hold: hold, empty: make(chan struct{}), done: make(chan struct{})}
 	f.gone, f.stop = context.WithCancel(context.Background())
 	return f
 }
@@ -99,32 +98,41 @@ func newFIFOOutput(path string, hold *os.File) *fifoOutput {
 // clients open their side on their own time, which may be after a short process.
 func (f *fifoOutput) ended(written <-chan struct{}) {
 	f.once.Do(func() {
-		go func() {
+		go safe.Run("end of "+f.path, func() {
 			defer close(f.done)
-			select {
-			case <-written:
-				f.linger()
-			case <-f.gone.Done():
-			}
-			if f.gone.Err() == nil {
-				f.inode, _ = unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
-			}
-			if f.inode >= 0 {
-				_ = f.hold.Close()
-			}
-			close(f.empty)
-			if f.inode >= 0 {
-				f.greet()
-			}
-		}()
+			f.linger(written)
+			f.greet()
+		})
 	})
 }
 
-// ofFile is the path by which a descriptor's file can be opened again.
-func ofFile(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+// A pipe wakes nobody when it becomes empty, and to wait for a reader would hold a thread,
+// so both are looked at, in pauses that double between these.
+const (
+	firstLook = time.Millisecond
+	lastLook  = 250 * time.Millisecond
+)
+
+// until looks until ok or the output is closed, and reports which.
+func (f *fifoOutput) until(ok func() bool) bool {
+	for pause := firstLook; !ok(); pause = min(2*pause, lastLook) {
+		select {
+		case <-time.After(pause):
+		case <-f.gone.Done():
+			return false
+		}
+	}
+	return true
+}
 
 // linger is a writer until everything is read.
-func (f *fifoOutput) linger() {
+func (f *fifoOutput) linger(written <-chan struct{}) {
+	defer close(f.empty)
+	select {
+	case <-written:
+	case <-f.gone.Done():
+		return
+	}
 	if f.unread() == 0 {
 		return
 	}
@@ -132,29 +140,31 @@ func (f *fifoOutput) linger() {
 	if err == nil {
 		defer func() { _ = w.Close() }()
 	}
-	// A pipe wakes nobody when it becomes empty, so it is looked at.
-	const most = 250 * time.Millisecond
-	for pause := time.Millisecond; f.unread() > 0; pause = min(2*pause, most) {
-		select {
-		case <-time.After(pause):
-		case <-f.gone.Done():
-			return
-		}
-	}
+	f.until(func() bool { return f.unread() == 0 })
 }
 
 // greet lets a reader that is not there yet see the end when it comes. One that is there
-// has seen it. Waiting holds a thread until the process is deleted, but only for one that
-// has ended and has no reader.
+// has seen it.
 func (f *fifoOutput) greet() {
-	w, err := openRaw(ofFile(f.inode), unix.O_WRONLY|unix.O_NONBLOCK)
-	if errors.Is(err, unix.ENXIO) {
-		w, err = openRaw(ofFile(f.inode), unix.O_WRONLY) // waits for the reader, or for close
+	// It refers to the FIFO, also if its name is gone, and is no reader.
+	inode, err := unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		log.L.WithError(err).Errorf("a late reader of %s may wait for its end", f.path)
+		return
 	}
-	if err == nil {
-		_ = w.Close()
-	}
+	defer func() { _ = unix.Close(inode) }()
+	_ = f.hold.Close()
+	f.until(func() bool {
+		w, err := openRaw(ofFile(inode), unix.O_WRONLY|unix.O_NONBLOCK)
+		if err == nil {
+			_ = w.Close()
+		}
+		return !errors.Is(err, unix.ENXIO) // there is no reader
+	})
 }
+
+// ofFile is the path by which a descriptor's file can be opened again.
+func ofFile(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // unread returns how many bytes are in the FIFO.
 func (f *fifoOutput) unread() int {
@@ -174,20 +184,6 @@ func (f *fifoOutput) drain(ctx context.Context) {
 
 func (f *fifoOutput) close() {
 	f.stop()
-	<-f.empty
-	if f.inode < 0 {
-		<-f.done
-		_ = f.hold.Close()
-		return
-	}
-	// As long as there is a reader, greet need not wait for one.
-	r, err := openRaw(ofFile(f.inode), unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		// No descriptor is left. The greeter stays, as nothing may wait for it.
-		log.L.WithError(err).Errorf("a reader of %s may still be waited for", f.path)
-		return
-	}
 	<-f.done
-	_ = r.Close()
-	_ = unix.Close(f.inode)
+	_ = f.hold.Close()
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // Start starts a created process and returns the host's id of the sandbox that
@@ -27,6 +29,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer c.endInit(op)
 	pid, s := c.init.status().PID, c.init.streams()
 	// Before it can run out of memory.
 	c.watchMemory(pid)
@@ -39,9 +42,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 			defer cancel()
 			err = errors.Join(err, c.rt.Delete(ctx))
 			c.init.forceExit(startFailed)
-			return 0, err
 		}
-		c.endInit(op)
 		return 0, err
 	}
 	s.started(nil, nil)
@@ -53,10 +54,11 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		return 0, errors.Join(err, c.rt.SignalAll(ctx, unix.SIGKILL))
 	}
 	c.wg.Go(c.waitInit)
+	c.Settle() // the sandbox may be paused
 	return pid, nil
 }
 
-// endInit ends an operation on init that failed. If the sandbox went meanwhile, a
+// endInit ends an operation on init, if it has not ended. If the sandbox went meanwhile, a
 // container that was not started has ended with it.
 func (c *Container) endInit(op *operation) {
 	c.init.end(op)
@@ -65,26 +67,29 @@ func (c *Container) endInit(op *operation) {
 	}
 }
 
-// afterwards returns a context for what must be done after an operation, whose own has
-// ended, and whose caller may have gone.
-func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), afterTimeout)
-}
-
-// afterTimeout bounds that.
-const afterTimeout = 5 * time.Second
-
 // execsEnd bounds how long init's exit is held back for execs that have not been
 // seen to end, although init took them with it.
 const execsEnd = 2 * time.Second
 
-// waitInit waits for init's end and ends the task's processes in order: T11.
+// waitInit waits for init's end and ends the task's processes in order: T11. Whatever
+// goes wrong in that, init is seen to end.
 func (c *Container) waitInit() {
 	defer c.unwatchMemory()
-	exit, err := c.rt.Wait(c.ctx)
-	if err != nil {
-		return // the task was deleted
+	err := safe.Do("wait for init of "+c.id, func() error {
+		exit, err := c.rt.Wait(c.ctx)
+		if err == nil {
+			c.endTask(exit)
+		}
+		return err
+	})
+	if err != nil && c.ctx.Err() == nil { // not because the task was deleted
+		log.L.WithError(err).Errorf("the exit status of init of %s is lost", c.id)
+		c.init.forceExit(UnknownStatus)
 	}
+}
+
+// endTask ends the task's processes after init's exit.
+func (c *Container) endTask(exit Exit) {
 	c.explain(c.init, exit)
 	execs := c.endExecs()
 	execs = slices.DeleteFunc(execs, func(e *execution) bool { return !e.active() })
@@ -117,8 +122,8 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	defer c.endInit(op)
 	if err := c.deleteInit(op.ctx); err != nil {
-		c.endInit(op)
 		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
 	}
 	c.end()
@@ -146,16 +151,15 @@ func (c *Container) deleteInit(ctx context.Context) error {
 	c.init.stopCreated()
 	// All at once, as each may take its time.
 	var streams sync.WaitGroup
-	streams.Go(func() { c.init.closeStreams(ctx) })
-	for _, e := range execs {
-		streams.Go(func() { e.closeStreams(ctx) })
+	for _, p := range append([]*process{c.init}, processes(execs)...) {
+		streams.Go(func() { safe.Run("close the streams of "+p.name(), func() { p.closeStreams(ctx) }) })
 	}
 	err := c.rt.Delete(ctx)
 	streams.Wait()
 	if err != nil {
 		return err
 	}
-	if err := UnmountRootfs(c.bundle); err != nil {
+	if err := UnmountRootfs(ctx, c.bundle); err != nil {
 		return err
 	}
 	for _, e := range execs {

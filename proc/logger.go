@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // loggerReady bounds how long a logger may take to say that it is ready.
@@ -33,7 +36,7 @@ const loggerDies = 50 * time.Millisecond
 // arguments, the names of the container in its environment, stdout and stderr to
 // read as descriptors 3 and 4, and a pipe as 5 which it closes when it is ready
 // (core/runtime/v2/logging in containerd).
-func (o opener) openLogger(s *streams, uri string, stdout, stderr **os.File) (err error) {
+func (o opener) openLogger(ctx context.Context, s *streams, uri string, stdout, stderr **os.File) (err error) {
 	u, err := url.Parse(uri)
 	if err != nil || !filepath.IsAbs(u.Path) {
 		return fmt.Errorf("logger %q: want binary:///absolute/path?argument: %w", uri, errdefs.ErrInvalidArgument)
@@ -89,20 +92,24 @@ func (o opener) openLogger(s *streams, uri string, stdout, stderr **os.File) (er
 		return fmt.Errorf("start logger %s: %w", u.Path, err)
 	}
 	l := &logger{path: u.Path, cmd: cmd, done: make(chan struct{})}
-	go func() {
+	go safe.Run("wait for logger "+u.Path, func() {
 		defer close(l.done)
 		l.status, l.err = runc.Monitor.Wait(cmd, exits)
-	}()
+		if l.status != 0 || !l.over.Load() {
+			log.L.WithError(l.err).Warnf("logger %s of %s has ended with status %d", u.Path, o.id, l.status)
+		}
+	})
 	s.outputs = append(s.outputs, l)
 	// Our copy must be closed for the logger's close to be seen.
 	_ = readyW.Close()
 	_ = readyR.SetReadDeadline(time.Now().Add(loggerReady))
+	defer context.AfterFunc(ctx, func() { _ = readyR.SetReadDeadline(time.Unix(1, 0)) })()
 	b := make([]byte, 1)
 	switch _, err := readyR.Read(b); {
 	case err == nil:
 		return nil
 	case os.IsTimeout(err):
-		return fmt.Errorf("logger %s was not ready after %s: %w", u.Path, loggerReady, errdefs.ErrUnavailable)
+		return fmt.Errorf("logger %s was not ready in time, %s at the most: %w", u.Path, loggerReady, errdefs.ErrUnavailable)
 	}
 	// A logger that ends before it is ready closes the pipe as well.
 	select {
@@ -116,15 +123,17 @@ func (o opener) openLogger(s *streams, uri string, stdout, stderr **os.File) (er
 // logger is a running program that reads a process's output. It ends by itself
 // when it has read everything.
 type logger struct {
-	path   string
-	cmd    *exec.Cmd
-	done   chan struct{}
+	path string
+	cmd  *exec.Cmd
+	done chan struct{}
+	// over is set when the process has ended, and with it what there is to read.
+	over   atomic.Bool
 	status int
 	err    error
 }
 
-// ended has nothing to tell: the logger sees the end of its pipes.
-func (*logger) ended(<-chan struct{}) {}
+// ended tells the logger nothing, which sees the end of its pipes.
+func (l *logger) ended(<-chan struct{}) { l.over.Store(true) }
 
 func (l *logger) drain(ctx context.Context) {
 	select {

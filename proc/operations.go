@@ -6,90 +6,31 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"containerd-shim-runsc/utils/cgroup"
 )
 
-// Pause freezes the container, which for this runtime is its whole sandbox.
-func (c *Container) Pause(ctx context.Context) error {
-	op, err := c.init.begin(ctx, opPause, Running)
-	if err != nil {
-		return err
-	}
-	defer c.init.end(op)
-	if err := c.init.set(Pausing); err != nil {
-		return err
-	}
-	if err := c.rt.Pause(op.ctx); err != nil {
-		// It may have ended meanwhile, and then stays stopped.
-		_ = c.init.set(Running)
-		return err
-	}
-	return c.init.setReport(Paused, EventPaused)
-}
-
-// Resume undoes Pause.
-func (c *Container) Resume(ctx context.Context) error {
-	op, err := c.init.begin(ctx, opResume, Paused)
-	if err != nil {
-		return err
-	}
-	defer c.init.end(op)
-	if err := c.rt.Resume(op.ctx); err != nil {
-		return err
-	}
-	return c.init.setReport(Running, EventResumed)
-}
-
-// SandboxPaused is told when another container of the sandbox was paused, and
-// SandboxResumed when one was resumed: what holds for one holds for all.
-func (c *Container) SandboxPaused() {
-	if c.init.set(Pausing) == nil {
-		_ = c.init.setReport(Paused, EventPaused)
-	}
-}
-
-// SandboxResumed is the counterpart of SandboxPaused.
-func (c *Container) SandboxResumed() {
-	if c.init.status().State == Paused {
-		_ = c.init.setReport(Running, EventResumed)
-	}
-}
-
-func (p *process) set(s State) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.setLocked(s)
-}
-
-func (p *process) setReport(s State, kind EventKind) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.setLocked(s); err != nil {
-		return err
-	}
-	p.report(Event{Kind: kind, ExecID: p.execID, PID: p.pid})
-	return nil
-}
-
 // Processes lists the processes of the container. Init has the task's pid, the
 // others have their in-sandbox pids. A container that does not run has its init
-// alone: containerd takes an empty list for a leaked shim.
+// alone: containerd takes an empty list for a leaked shim. So has one whose sandbox does
+// not say, which is in the log.
 func (c *Container) Processes(ctx context.Context) ([]ProcessInfo, error) {
 	st := c.init.status()
 	only := []ProcessInfo{{PID: st.PID}}
 	if st.State != Running && st.State != Paused && st.State != Pausing {
 		return only, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	bound, cancel := context.WithTimeout(ctx, pidsTimeout)
 	defer cancel()
-	pids, err := c.rt.Processes(ctx)
+	pids, err := c.rt.Processes(bound)
 	if err != nil {
-		if errdefs.IsNotFound(err) {
-			return only, nil // it ended while it was asked
+		// A containerd that starts and gets no answer takes the task for lost.
+		if !errdefs.IsNotFound(err) { // it ended while it was asked
+			log.G(ctx).WithError(err).Warnf("of the processes of %s only init is known", c.id)
 		}
-		return nil, err
+		return only, nil
 	}
 	started := map[int]string{}
 	c.mu.Lock()
@@ -121,7 +62,7 @@ func (c *Container) Processes(ctx context.Context) ([]ProcessInfo, error) {
 func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 	switch s := c.init.status().State; s {
 	case Running, Pausing, Paused:
-		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 		defer cancel()
 		stats, err := c.rt.Stats(ctx)
 		if err != nil {
@@ -160,9 +101,8 @@ func (c *Container) update(ctx context.Context, do func(context.Context) error) 
 }
 
 // FitPod makes what the containers of the pod may use together what the sandbox may use,
-// unless it was said otherwise when the pod was created.
+// unless it was said otherwise when the pod was created. FitTimeout is for the caller to
+// keep.
 func (c *Container) FitPod(ctx context.Context, res cgroup.PodResources) error {
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
 	return c.rt.FitPod(ctx, res)
 }

@@ -42,6 +42,8 @@ type process struct {
 	stdinClosed bool
 	// killAsked is set when a caller has had the process killed.
 	killAsked bool
+	// dying is set when somebody sees to it that the process ends.
+	dying bool
 }
 
 func newProcess(execID string, stdio Stdio, record recorder, report func(Event)) *process {
@@ -96,7 +98,7 @@ func (p *process) begin(ctx context.Context, verb verb, allowed ...State) (*oper
 		return nil, fmt.Errorf("%s %s: it is %s: %w", verb, p.name(), p.state, errdefs.ErrFailedPrecondition)
 	}
 	op := &operation{verb: verb}
-	op.ctx, op.cancel = context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+	op.ctx, op.cancel = context.WithTimeout(context.WithoutCancel(ctx), verb.bound())
 	p.op = op
 	return op, nil
 }
@@ -117,11 +119,6 @@ const (
 	opPause  verb = "pause"
 	opResume verb = "resume"
 )
-
-// opTimeout bounds an operation that the runtime does for a process. It ends a
-// runtime that hangs; the slowest sane operation, a create on a loaded machine,
-// takes a few seconds.
-const opTimeout = 28 * time.Second
 
 // end ends an operation. One that was ended already, because the process was forced
 // to exit, ends nothing that came after it.

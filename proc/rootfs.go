@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,10 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // Mount is a mount of a root file system: containerd's mount.Mount.
@@ -16,9 +21,9 @@ type Mount = mount.Mount
 // rootfsDir is where a bundle has its root file system, given by containerd.
 const rootfsDir = "rootfs"
 
-// mountRootfs mounts the root file system into the bundle. On failure none of the
-// mounts stays.
-func mountRootfs(bundle string, mounts []Mount) error {
+// mountRootfs mounts the root file system into the bundle, within ctx. On failure none of
+// the mounts stays.
+func mountRootfs(ctx context.Context, bundle string, mounts []Mount) error {
 	if len(mounts) == 0 {
 		return nil
 	}
@@ -26,19 +31,52 @@ func mountRootfs(bundle string, mounts []Mount) error {
 	if err := os.Mkdir(target, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make mount point of the root file system: %w", err)
 	}
-	if err := mount.All(mounts, target); err != nil {
-		return errors.Join(fmt.Errorf("mount root file system on %s: %w: %w", target, err, errdefs.ErrFailedPrecondition),
-			UnmountRootfs(bundle))
+	what := "mount root file system on " + target
+	_, err := safe.Within(ctx, what, func() (none struct{}, _ error) {
+		if err := mount.All(mounts, target); err != nil {
+			return none, fmt.Errorf("%s: %w: %w", what, err, errdefs.ErrFailedPrecondition)
+		}
+		return none, nil
+	}, func(struct{}) {
+		if err := UnmountRootfs(context.WithoutCancel(ctx), bundle); err != nil {
+			log.G(ctx).WithError(err).Error("a mount that came too late")
+		}
+	})
+	if err != nil {
+		return errors.Join(err, UnmountRootfs(context.WithoutCancel(ctx), bundle))
 	}
 	return nil
 }
 
-// UnmountRootfs unmounts what is mounted on the bundle's root file system. It
-// succeeds when nothing is.
-func UnmountRootfs(bundle string) error {
+// UnmountRootfs unmounts what is mounted on the bundle's root file system, within 3 s. It
+// succeeds when nothing is. A mount that is in use, or whose file system does not answer,
+// is taken out of sight: it goes when the last user does.
+func UnmountRootfs(ctx context.Context, bundle string) error {
 	target := filepath.Join(bundle, rootfsDir)
-	if err := mount.UnmountRecursive(target, 0); err != nil {
-		return fmt.Errorf("unmount root file system %s: %w", target, err)
+	what := "unmount root file system " + target
+	bound, cancel := context.WithTimeout(ctx, unmountTimeout)
+	defer cancel()
+	_, err := safe.Within(bound, what, func() (none struct{}, _ error) { return none, mount.UnmountRecursive(target, 0) }, nil)
+	if err == nil {
+		return nil
+	}
+	log.G(ctx).WithError(err).Warnf("%s is detached", target)
+	if err := detach(target); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// detach takes all mounts on target, and those below them, out of sight. It asks nothing
+// of their file systems.
+func detach(target string) error {
+	for {
+		err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+			return nil // nothing is mounted any more
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

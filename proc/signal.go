@@ -5,20 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
-
-// killTimeout is how long the sandbox has to take a SIGKILL for a root's init
-// before the sandbox process itself is killed.
-const killTimeout = 5 * time.Second
-
-// deathTimeout is how long a sandbox may take to end after it took one, and to take
-// one for another container.
-const deathTimeout = 10 * time.Second
 
 // Kill signals a process, or with all every process of the container.
 func (c *Container) Kill(ctx context.Context, execID string, sig unix.Signal, all bool) error {
@@ -54,14 +46,24 @@ func (c *Container) kill(ctx context.Context, execID string, sig unix.Signal, al
 		}
 		return fmt.Errorf("kill %s: it has ended: %w", c.id, errdefs.ErrNotFound)
 	default:
-		if s == Paused && (sig != unix.SIGKILL || !c.root) {
+		if s == Paused && sig != unix.SIGKILL {
 			return fmt.Errorf("kill %s: it is paused: %w", c.id, errdefs.ErrFailedPrecondition)
 		}
 		if all {
 			return c.killAll(ctx, sig)
 		}
-		return c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.Signal(ctx, sig) })
+		return c.killInit(ctx, sig, func(ctx context.Context) error { return c.rt.Signal(ctx, sig) })
 	}
+}
+
+// killInit delivers a signal to init.
+func (c *Container) killInit(ctx context.Context, sig unix.Signal, deliver func(context.Context) error) error {
+	if sig == unix.SIGKILL {
+		return c.sigkill(ctx, c.init, deliver)
+	}
+	bound, cancel := context.WithTimeout(ctx, signalTimeout)
+	defer cancel()
+	return deliver(bound)
 }
 
 // killCreated ends a container that was not started. There is no process that
@@ -89,7 +91,7 @@ func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
 	if s == Running {
 		errs = c.signalExecs(ctx, sig)
 	}
-	err := c.killInit(ctx, sig, s, func(ctx context.Context) error { return c.rt.SignalAll(ctx, sig) })
+	err := c.killInit(ctx, sig, func(ctx context.Context) error { return c.rt.SignalAll(ctx, sig) })
 	if err == nil && sig == unix.SIGKILL {
 		return nil // they end with init
 	}
@@ -99,7 +101,7 @@ func (c *Container) killAll(ctx context.Context, sig unix.Signal) error {
 // signalExecs signals the running execs, side by side, because a sandbox that does
 // not answer must not keep the signal from init.
 func (c *Container) signalExecs(ctx context.Context, sig unix.Signal) []error {
-	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	ctx, cancel := context.WithTimeout(ctx, execsTimeout)
 	defer cancel()
 	execs := c.listExecs()
 	errs := make([]error, len(execs))
@@ -110,74 +112,12 @@ func (c *Container) signalExecs(ctx context.Context, sig unix.Signal) []error {
 			continue
 		}
 		wg.Go(func() {
-			if err := c.rt.SignalExec(ctx, pid, sig); !errdefs.IsNotFound(err) {
-				errs[i] = err
+			errs[i] = safe.Do("signal "+e.name(), func() error { return c.rt.SignalExec(ctx, pid, sig) })
+			if errdefs.IsNotFound(errs[i]) {
+				errs[i] = nil
 			}
 		})
 	}
 	wg.Wait()
 	return errs
-}
-
-// killInit delivers a signal to init. SIGKILL gets through to a root whatever
-// state the sandbox is in, as the sandbox can be killed from outside; for another
-// container that would end its whole pod, and is done only if the sandbox is dead in all
-// but name.
-func (c *Container) killInit(ctx context.Context, sig unix.Signal, s State, deliver func(context.Context) error) error {
-	if sig != unix.SIGKILL {
-		bound, cancel := context.WithTimeout(ctx, opTimeout)
-		defer cancel()
-		return deliver(bound)
-	}
-	if !c.root {
-		return c.killMember(ctx, deliver)
-	}
-	if s == Paused || s == Pausing {
-		// A frozen sandbox takes the signal and acts on it when it is resumed.
-		return c.rt.KillSandbox()
-	}
-	bound, cancel := context.WithTimeout(ctx, killTimeout)
-	defer cancel()
-	err := deliver(bound)
-	if err == nil {
-		c.seeToDeath()
-		return nil
-	}
-	if errdefs.IsNotFound(err) {
-		// The process is gone, and then the sandbox goes as well. If it does not,
-		// it is only runsc that has lost it.
-		select {
-		case <-c.rt.SandboxLife().Done():
-			return err
-		case <-bound.Done():
-		}
-	}
-	log.G(ctx).WithError(err).Warnf("the sandbox of %s does not take SIGKILL; killing the sandbox", c.id)
-	return c.rt.KillSandbox()
-}
-
-// killMember kills a container in somebody else's sandbox. A sandbox that does not answer
-// is killed: nobody in it goes on, and CRI stops a pod's containers before it comes to the
-// root, so that the pod would stay for ever.
-func (c *Container) killMember(ctx context.Context, deliver func(context.Context) error) error {
-	bound, cancel := context.WithTimeout(ctx, deathTimeout)
-	defer cancel()
-	err := deliver(bound)
-	if err == nil || bound.Err() == nil || ctx.Err() != nil {
-		return err
-	}
-	log.G(ctx).WithError(err).Warnf("the sandbox of %s has not answered for %s; killing the sandbox", c.id, deathTimeout)
-	return c.rt.KillSandbox()
-}
-
-// seeToDeath kills the sandbox later if it took a SIGKILL for its root's init and goes on,
-// as one does that somebody else has frozen.
-func (c *Container) seeToDeath() {
-	t := time.AfterFunc(deathTimeout, func() {
-		log.L.Warnf("the sandbox of %s is still there %s after SIGKILL; killing it", c.id, deathTimeout)
-		if err := c.rt.KillSandbox(); err != nil {
-			log.L.WithError(err).Errorf("kill the sandbox of %s", c.id)
-		}
-	})
-	context.AfterFunc(c.rt.SandboxLife(), func() { t.Stop() })
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // drainTimeout bounds how long a delete waits for output that nobody reads. It
@@ -59,12 +61,18 @@ type opener struct {
 	owner         Owner
 }
 
-// open opens the streams that stdio names. On failure nothing stays open. An
+// open opens the streams that stdio names, within ctx. On failure nothing stays open. An
 // unknown scheme, or a path that is no FIFO, is InvalidArgument.
-func (o opener) open(stdio Stdio) (_ *streams, err error) {
+func (o opener) open(ctx context.Context, stdio Stdio) (*streams, error) {
+	// A path may be on a file system that hangs.
+	return safe.Within(ctx, "open the streams", func() (*streams, error) { return o.openAll(ctx, stdio) }, (*streams).abandon)
+}
+
+func (o opener) openAll(ctx context.Context, stdio Stdio) (_ *streams, err error) {
 	s := &streams{}
+	opened := false
 	defer func() {
-		if err != nil {
+		if !opened {
 			s.abandon()
 		}
 	}()
@@ -84,13 +92,16 @@ func (o opener) open(stdio Stdio) (_ *streams, err error) {
 		outputs[0].file = &s.copyTo
 	}
 	if !stdio.Terminal && stdio.Stdout == stdio.Stderr && scheme(stdio.Stdout) == "binary" {
-		return s, o.openLogger(s, stdio.Stdout, &s.files[1], &s.files[2])
+		err := o.openLogger(ctx, s, stdio.Stdout, &s.files[1], &s.files[2])
+		opened = err == nil
+		return s, err
 	}
 	for _, out := range outputs {
-		if err := o.openOutput(s, out.uri, out.file); err != nil {
+		if err := o.openOutput(ctx, s, out.uri, out.file, stdio.Terminal); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", out.name, out.uri, err)
 		}
 	}
+	opened = true
 	return s, nil
 }
 
@@ -130,7 +141,7 @@ func (o opener) openStdin(s *streams, stdio Stdio) error {
 	default:
 		return fmt.Errorf("only a FIFO can be an input: %w", errdefs.ErrInvalidArgument)
 	}
-	r, w, err := openFIFO(path(stdio.Stdin))
+	r, w, err := openFIFO(path(stdio.Stdin), ours(stdio.Terminal), 0)
 	if err != nil {
 		return err
 	}
@@ -143,14 +154,23 @@ func (o opener) openStdin(s *streams, stdio Stdio) error {
 	return o.owner.own(r)
 }
 
-func (o opener) openOutput(s *streams, uri string, file **os.File) error {
+// ours is the mode of an end that is the shim's own, in which an operation on it can be
+// given up. The sandbox's are in blocking mode, as a process expects its streams.
+func ours(own bool) int {
+	if own {
+		return unix.O_NONBLOCK
+	}
+	return 0
+}
+
+func (o opener) openOutput(ctx context.Context, s *streams, uri string, file **os.File, terminal bool) error {
 	switch sch := scheme(uri); sch {
 	case "":
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		*file = null
 		return err
 	case "fifo":
-		r, w, err := openFIFO(path(uri))
+		r, w, err := openFIFO(path(uri), 0, ours(terminal))
 		if err != nil {
 			return err
 		}
@@ -158,17 +178,14 @@ func (o opener) openOutput(s *streams, uri string, file **os.File) error {
 		s.outputs = append(s.outputs, newFIFOOutput(path(uri), r))
 		return o.owner.own(w)
 	case "file":
-		if err := os.MkdirAll(filepath.Dir(path(uri)), 0o755); err != nil {
-			return err
-		}
-		f, err := os.OpenFile(path(uri), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+		f, err := openLogFile(path(uri), ours(terminal))
 		if err != nil {
 			return err
 		}
 		*file = f
 		return nil
 	case "binary":
-		return o.openLogger(s, uri, file, nil)
+		return o.openLogger(ctx, s, uri, file, nil)
 	default:
 		return fmt.Errorf("scheme %q is none of fifo, file, binary: %w", sch, errdefs.ErrInvalidArgument)
 	}

@@ -27,7 +27,7 @@ func fifo(t *testing.T) string {
 // open opens streams and closes them at the end of the test.
 func open(t *testing.T, stdio Stdio) *streams {
 	t.Helper()
-	s, err := opener{id: "c", namespace: "ns"}.open(stdio)
+	s, err := opener{id: "c", namespace: "ns"}.open(t.Context(), stdio)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestStreamsThatCannotBe(t *testing.T) {
 		"relative logger":  {Stdio{Stdout: "binary:logger"}, errdefs.IsInvalidArgument},
 		"not a URI at all": {Stdio{Stdout: "%zz://\x01"}, errdefs.IsInvalidArgument},
 	} {
-		s, err := opener{}.open(tt.stdio)
+		s, err := opener{}.open(t.Context(), tt.stdio)
 		if !tt.want(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -161,7 +161,7 @@ func TestLoggers(t *testing.T) {
 		}
 	})
 	t.Run("one that ends at once", func(t *testing.T) {
-		s, err := opener{}.open(Stdio{Stdout: script("bad", "exit 3")})
+		s, err := opener{}.open(t.Context(), Stdio{Stdout: script("bad", "exit 3")})
 		if err == nil {
 			// It may end after it was ready; then the streams are there.
 			s.abandon()

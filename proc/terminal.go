@@ -11,6 +11,8 @@ import (
 
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // terminal copies between a terminal's master and the client's FIFOs.
@@ -32,45 +34,36 @@ type terminal struct {
 // signaler delivers a signal to the foreground process group of a terminal.
 type signaler func(context.Context, unix.Signal) error
 
-// startTerminal starts to copy. It owns its files; in and out may be nil. foreground
+// startTerminal starts to copy. It owns its files, which are in non-blocking mode; in and
+// out may be nil. foreground
 // delivers the signals that the kernel would send if the terminal were the controlling
 // one of a process on the host; it is nil if it is.
 func startTerminal(master, in, out *os.File, foreground signaler) *terminal {
 	t := &terminal{
-		master: master, in: pollable(in), out: pollable(out), outDone: make(chan struct{}), foreground: foreground,
+		master: master, in: in, out: out, outDone: make(chan struct{}), foreground: foreground,
 	}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.wg.Go(func() {
 		defer close(t.outDone)
-		if t.out == nil {
-			t.copyOut(io.Discard)
-			return
+		to := io.Discard
+		if t.out != nil {
+			to = t.out
+			defer func() { _ = t.out.Close() }() // the reader sees the end
 		}
-		t.copyOut(t.out)
-		_ = t.out.Close() // the reader sees the end
+		safe.Run("copy a terminal's output", func() { t.copyOut(to) })
 	})
 	if t.in != nil {
 		// Input ends when the client's end is closed by CloseIO, or when close
 		// sets the deadline. The terminal itself stays open then.
-		t.wg.Go(t.copyIn)
+		t.wg.Go(func() { safe.Run("copy a terminal's input", t.copyIn) })
 	}
 	return t
 }
 
-// pollable puts a FIFO's end into the mode in which an operation on it can be
-// given up. Nobody else uses the end.
-func pollable(f *os.File) *os.File {
-	if f == nil {
-		return nil
-	}
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return f
-	}
-	_ = unix.SetNonblock(fd, true)
-	_ = f.Close()
-	return os.NewFile(uintptr(fd), f.Name())
-}
+// maxLeft is how much a terminal may hold when its process has ended, in bytes: more than
+// the kernel's buffers, which are some 64 KiB. What a background process writes after it
+// never ends.
+const maxLeft = 1 << 20
 
 // copyOut copies until the last process lets go of the terminal, which a read
 // tells with EIO, or until a deadline is set. Then it takes what is there and
@@ -97,7 +90,7 @@ func (t *terminal) copyOut(w io.Writer) {
 	if err != nil {
 		return
 	}
-	for {
+	for left := maxLeft; left > 0; {
 		var n int
 		var rerr error
 		if err := raw.Read(func(fd uintptr) bool {
@@ -109,6 +102,7 @@ func (t *terminal) copyOut(w io.Writer) {
 		if _, err := w.Write(buf[:n]); err != nil {
 			return
 		}
+		left -= n
 	}
 }
 
@@ -161,15 +155,15 @@ func (t *terminal) keys(typed []byte) (sigs []unix.Signal) {
 	return sigs
 }
 
-// signalTimeout bounds how long the sandbox may take for a terminal's signal.
-const signalTimeout = 2 * time.Second
+// keyTimeout bounds how long the sandbox may take for a terminal's signal.
+const keyTimeout = 2 * time.Second
 
 // signal delivers a signal of the terminal, and reports whether it was taken.
 func (t *terminal) signal(sig unix.Signal) bool {
 	if t.foreground == nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(t.life, signalTimeout)
+	ctx, cancel := context.WithTimeout(t.life, keyTimeout)
 	defer cancel()
 	if err := t.foreground(ctx, sig); err != nil {
 		log.L.WithError(err).Debugf("signal %s of a terminal", sig)

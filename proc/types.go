@@ -41,6 +41,9 @@ type Runtime interface {
 	// Pause and Resume freeze and thaw the sandbox.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+	// Frozen tells, from memory, whether the sandbox is frozen by this shim: also by
+	// another container of it.
+	Frozen() bool
 	// Update changes the resources of the sandbox.
 	Update(ctx context.Context, res *specs.LinuxResources) error
 	// UpdatePod does so because those of the pod's containers have changed.

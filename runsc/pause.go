@@ -11,6 +11,12 @@ import (
 	"containerd-shim-runsc/runsc/control"
 )
 
+// Frozen tells, from memory, whether the container's sandbox is paused.
+func (c *Container) Frozen() bool {
+	s := c.sandbox()
+	return s != nil && s.frozen.Load()
+}
+
 // Pause freezes the whole sandbox. One that is frozen already stays so.
 func (c *Container) Pause(ctx context.Context) error {
 	return c.inTurn(ctx, func(s *sandbox) error {
@@ -35,8 +41,10 @@ func (c *Container) Pause(ctx context.Context) error {
 			})
 		if err == nil {
 			s.resume = resume
+			s.frozen.Store(true)
 		}
-		if inDoubt(err) {
+		// A command that was given up may have come as far.
+		if inDoubt(err) || err != nil && ctx.Err() != nil {
 			// Pauses are counted, so another one could not be undone by one resume.
 			s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
 				errdefs.ErrFailedPrecondition, err)
@@ -49,6 +57,7 @@ func (c *Container) Pause(ctx context.Context) error {
 func (c *Container) Resume(ctx context.Context) error {
 	return c.inTurn(ctx, func(s *sandbox) error {
 		if s.resume == nil {
+			s.frozen.Store(false)
 			return nil
 		}
 		err := s.resume(ctx)
@@ -56,6 +65,9 @@ func (c *Container) Resume(ctx context.Context) error {
 			// A sandbox that is resumed without being paused panics, so what has most
 			// likely happened must not be tried again.
 			s.resume = nil
+		}
+		if err == nil {
+			s.frozen.Store(false)
 		}
 		return err
 	})

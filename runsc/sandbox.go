@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type sandbox struct {
 	// undoes the pause, or nil while the sandbox is not paused.
 	turn   chan struct{}
 	resume func(context.Context) error
+	// frozen tells whoever has not the token what the last pause or resume has made of it.
+	frozen atomic.Bool
 	// doubt is set for good when a pause may have happened or not.
 	doubt error
 	// pod is set for the sandbox of a pod that this shim created, before it is known

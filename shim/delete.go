@@ -30,7 +30,7 @@ func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Write
 	// The record first: it is gone with the bundle, and this is the last to
 	// read it.
 	exit := recordedExit(p.Bundle)
-	for _, err := range []error{removeFromRunsc(ctx, p), proc.UnmountRootfs(p.Bundle), removeSocket(p.Bundle)} {
+	for _, err := range []error{removeFromRunsc(ctx, p), proc.UnmountRootfs(ctx, p.Bundle), removeSocket(p.Bundle)} {
 		if err != nil {
 			_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
 		}

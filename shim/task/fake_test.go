@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // init.
 type fakeRuntime struct {
 	end chan proc.Exit
+	// frozen is that of the sandbox.
+	frozen *atomic.Bool
 
 	mu      sync.Mutex
 	updates []cgroup.PodResources
@@ -62,9 +65,17 @@ func (f *fakeRuntime) Stats(context.Context) (*proc.Stats, error) {
 	}
 	return &proc.Stats{CPU: cgroup.CPU{Total: 7}}, nil
 }
-func (f *fakeRuntime) Pause(context.Context) error                       { return nil }
-func (f *fakeRuntime) Resume(context.Context) error                      { return nil }
 func (f *fakeRuntime) FitPod(context.Context, cgroup.PodResources) error { return nil }
+
+func (f *fakeRuntime) Pause(context.Context) error {
+	f.frozen.Store(true)
+	return nil
+}
+func (f *fakeRuntime) Resume(context.Context) error {
+	f.frozen.Store(false)
+	return nil
+}
+func (f *fakeRuntime) Frozen() bool { return f.frozen.Load() }
 
 func (f *fakeRuntime) Update(context.Context, *specs.LinuxResources) error { return nil }
 
@@ -82,18 +93,22 @@ type testService struct {
 	t        *testing.T
 	mu       sync.Mutex
 	runtimes map[string]*fakeRuntime
+	frozen   map[string]*atomic.Bool
 	events   []proto.Message
 	downs    int
 }
 
 func newService(t *testing.T) *testService {
-	s := &testService{t: t, runtimes: map[string]*fakeRuntime{}}
+	s := &testService{t: t, runtimes: map[string]*fakeRuntime{}, frozen: map[string]*atomic.Bool{}}
 	s.Service = New(Config{
 		Namespace: "ns",
 		NewRuntime: func(r Request) (proc.Runtime, error) {
-			f := &fakeRuntime{end: make(chan proc.Exit, 8)}
 			s.mu.Lock()
 			defer s.mu.Unlock()
+			if s.frozen[r.Place.SandboxID] == nil {
+				s.frozen[r.Place.SandboxID] = &atomic.Bool{}
+			}
+			f := &fakeRuntime{end: make(chan proc.Exit, 8), frozen: s.frozen[r.Place.SandboxID]}
 			s.runtimes[r.ID] = f
 			return f, nil
 		},

@@ -20,6 +20,7 @@ import (
 	"containerd-shim-runsc/shim/options"
 	"containerd-shim-runsc/utils/cgroup"
 	"containerd-shim-runsc/utils/oci"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // Request is what a runtime handle is made from.
@@ -99,42 +100,35 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	if err != nil {
 		return 0, err
 	}
+	// Also if it panics.
 	defer func() {
-		if err != nil {
+		if !s.isCreated(t) {
 			s.release(r.id)
 		}
 	}()
-	opts, err := options.FromAny(r.options)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), proc.CreateTimeout)
+	defer cancel()
+	p, err := safe.Within(within, "read what "+r.id+" is created from", func() (plan, error) { return readPlan(within, r) }, nil)
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}
-	for _, what := range opts.Ignored {
-		log.G(ctx).Warnf("create %s: %s", r.id, what)
-	}
-	spec, err := oci.Load(r.bundle)
+	t.place, t.resources = p.request.Place, p.resources
+	rt, err := s.cfg.NewRuntime(p.request)
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}
-	if err := oci.CheckMounts(spec); err != nil {
-		return 0, fmt.Errorf("create %s: %w", r.id, err)
-	}
-	if t.place, err = oci.PlaceOf(r.id, spec); err != nil {
-		return 0, fmt.Errorf("create: %w", err)
-	}
-	if spec.Linux != nil {
-		t.resources = spec.Linux.Resources
-	}
-	rt, err := s.cfg.NewRuntime(Request{ID: r.id, Place: t.place, Bundle: r.bundle, Spec: spec, Options: opts})
-	if err != nil {
-		return 0, fmt.Errorf("create %s: %w", r.id, err)
-	}
-	c, err := proc.Create(ctx, proc.Config{
+	c, err := proc.Create(within, proc.Config{
 		ID: r.id, Namespace: s.cfg.Namespace, Bundle: r.bundle, Root: t.place.Root,
 		Rootfs: r.rootfs, Stdio: r.stdio,
-		Owner:       proc.Owner{UID: int(opts.IoUID), GID: int(opts.IoGID)},
+		Owner:       proc.Owner{UID: int(p.request.Options.IoUID), GID: int(p.request.Options.IoGID)},
 		Runtime:     rt,
 		WatchMemory: s.watchMemory,
-		Report:      s.reporter(r),
+		SettleOthers: func() {
+			for _, o := range s.siblings(t) {
+				o.container.Settle()
+			}
+		},
+		Report: s.reporter(r),
 	})
 	if err != nil {
 		return 0, err
@@ -160,7 +154,9 @@ func (s *Service) start(ctx context.Context, id, execID string) (pid int, err er
 		return 0, err
 	}
 	if execID == "" && !t.place.Root {
-		err := s.give(t, func(r cgroup.PodResources) error { return t.container.FitPod(ctx, r) })
+		fit, cancel := context.WithTimeout(ctx, proc.FitTimeout)
+		err := s.give(t, func(r cgroup.PodResources) error { return t.container.FitPod(fit, r) })
+		cancel()
 		if err != nil {
 			log.G(ctx).WithError(err).Warnf("start %s: the limits of its pod", id)
 		}
@@ -196,6 +192,13 @@ func (s *Service) reserve(id string) (*task, error) {
 	t := &task{}
 	s.tasks[id] = t
 	return t, nil
+}
+
+// isCreated tells whether the task has its container.
+func (s *Service) isCreated(t *task) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return t.container != nil
 }
 
 func (s *Service) release(id string) {
@@ -260,31 +263,19 @@ func (s *Service) delete(ctx context.Context, id, execID string) (proc.Status, e
 
 // pause freezes a task's sandbox, so every task of it is paused: T8.
 func (s *Service) pause(ctx context.Context, id string) error {
-	t, err := s.task(id)
+	c, err := s.container(id)
 	if err != nil {
 		return err
 	}
-	if err := t.container.Pause(ctx); err != nil {
-		return err
-	}
-	for _, o := range s.siblings(t) {
-		o.container.SandboxPaused()
-	}
-	return nil
+	return c.Pause(ctx)
 }
 
 func (s *Service) resume(ctx context.Context, id string) error {
-	t, err := s.task(id)
+	c, err := s.container(id)
 	if err != nil {
 		return err
 	}
-	if err := t.container.Resume(ctx); err != nil {
-		return err
-	}
-	for _, o := range s.siblings(t) {
-		o.container.SandboxResumed()
-	}
-	return nil
+	return c.Resume(ctx)
 }
 
 // kill signals a process, or with all every process of a task.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	eventsapi "github.com/containerd/containerd/api/events"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/utils/cgroup"
 )
 
@@ -124,6 +126,52 @@ func TestT8_APausePausesThePod(t *testing.T) {
 	if paused != 2 || resumed != 2 {
 		t.Errorf("%d paused, %d resumed", paused, resumed)
 	}
+}
+
+// TestT8_PausesAndResumesAtOnce: whatever the order, in the end every task is what the
+// sandbox is.
+func TestT8_PausesAndResumesAtOnce(t *testing.T) {
+	s := newService(t)
+	ids := []string{"pod", "c1", "c2", "c3"}
+	s.run("pod", "")
+	for _, id := range ids[1:] {
+		s.run(id, "pod")
+	}
+	for range 200 {
+		var wg sync.WaitGroup
+		for _, id := range ids {
+			wg.Go(func() { _, _ = s.pauseRPC(t.Context(), &taskapi.PauseRequest{ID: id}) })
+			wg.Go(func() { _, _ = s.resumeRPC(t.Context(), &taskapi.ResumeRequest{ID: id}) })
+		}
+		wg.Wait()
+		want := tasktypes.Status_RUNNING
+		if s.frozen["pod"].Load() {
+			want = tasktypes.Status_PAUSED
+		}
+		for _, id := range ids {
+			if st, err := s.stateRPC(t.Context(), &taskapi.StateRequest{ID: id}); err != nil || st.Status != want {
+				t.Fatalf("%s is %v, %v; the sandbox is %s", id, st.GetStatus(), err, want)
+			}
+		}
+	}
+	_, _ = s.resumeRPC(t.Context(), &taskapi.ResumeRequest{ID: "pod"})
+}
+
+// TestT1_APanicInACreate: the id is free again.
+func TestT1_APanicInACreate(t *testing.T) {
+	s := newService(t)
+	working := s.cfg.NewRuntime
+	s.cfg.NewRuntime = func(Request) (proc.Runtime, error) { panic("no runtime") }
+	create := method(s.createRPC)
+	req := &taskapi.CreateTaskRequest{ID: "web", Bundle: bundle(t, "")}
+	if _, err := create(t.Context(), func(v any) error {
+		proto.Merge(v.(proto.Message), req)
+		return nil
+	}); err == nil {
+		t.Fatal("a panic was no error")
+	}
+	s.cfg.NewRuntime = working
+	s.run("web", "")
 }
 
 func TestT9_APodMayUseWhatItsContainersMay(t *testing.T) {

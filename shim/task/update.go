@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -10,6 +11,10 @@ import (
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/utils/cgroup"
 )
+
+// updateTimeout bounds an update, which may have to be given again and again while others
+// update containers of the same pod.
+const updateTimeout = 25 * time.Second
 
 // update changes a task's resources; what res does not name stays. They become the
 // sandbox's, together with those of the other containers that the sandbox has.
@@ -35,6 +40,8 @@ func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResourc
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
+	defer cancel()
 	if err := s.give(t, func(r cgroup.PodResources) error { return t.container.UpdatePod(ctx, r) }); err != nil {
 		undo()
 		return err

@@ -1,0 +1,159 @@
+package proc
+
+import (
+	"context"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"containerd-shim-runsc/utils/safe"
+)
+
+// SIGKILL gets through, whatever state the sandbox is in: in the end the sandbox process
+// itself is killed, which takes all that is in it. In a sandbox that others use that is
+// the last resort.
+const (
+	// killTimeout is how long the sandbox has to take a SIGKILL for a root's init
+	// before the sandbox process itself is killed.
+	killTimeout = 5 * time.Second
+
+	// deathTimeout is how long a sandbox may take to end after it took one, and to take
+	// one for another process.
+	deathTimeout = 10 * time.Second
+
+	// dyingTimeout is how long a process that is not its root's init may take to end
+	// after the sandbox took one for it. It may be held up by a file system.
+	dyingTimeout = time.Minute
+
+	// firstPause is how long the first of the pauses is, which double, before a SIGKILL
+	// that has failed is tried again.
+	firstPause = 50 * time.Millisecond
+
+	// thawTimeout bounds the resume of a paused sandbox that must act on one.
+	thawTimeout = 5 * time.Second
+)
+
+// sigkill delivers SIGKILL to a process and sees to it that it ends. That goes on when the
+// caller has gone.
+func (c *Container) sigkill(ctx context.Context, p *process, deliver func(context.Context) error) error {
+	delivered := make(chan error, 1)
+	name := "kill " + p.name()
+	go func() {
+		delivered <- safe.Do(name, func() error {
+			ctx := context.WithoutCancel(ctx)
+			if p == c.init && c.root {
+				return c.killRoot(ctx, deliver)
+			}
+			return c.killMember(ctx, p, deliver)
+		})
+	}()
+	select {
+	case err := <-delivered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// killRoot kills the init that the sandbox lives as long as.
+func (c *Container) killRoot(ctx context.Context, deliver func(context.Context) error) error {
+	if s := c.init.status().State; s == Paused || s == Pausing {
+		// A frozen sandbox takes the signal and acts on it when it is resumed.
+		return c.rt.KillSandbox()
+	}
+	bound, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	err := deliver(bound)
+	if err == nil {
+		c.seeToDeath(c.init, deathTimeout)
+		return nil
+	}
+	if errdefs.IsNotFound(err) {
+		// The process is gone, and then the sandbox goes as well. If it does not,
+		// it is only runsc that has lost it.
+		select {
+		case <-c.rt.SandboxLife().Done():
+			return err
+		case <-bound.Done():
+		}
+	}
+	log.G(ctx).WithError(err).Warnf("the sandbox of %s does not take SIGKILL; killing the sandbox", c.id)
+	return c.rt.KillSandbox()
+}
+
+// killMember kills a process in a sandbox that goes on without it. Where that is paused it
+// is resumed, as nothing ends in it otherwise. One that does not take the signal is killed:
+// nobody in it goes on, and CRI stops a pod's containers before it comes to the root, so
+// that the pod would stay for ever.
+func (c *Container) killMember(ctx context.Context, p *process, deliver func(context.Context) error) error {
+	if c.rt.Frozen() {
+		c.thaw(ctx)
+	}
+	bound, cancel := context.WithTimeout(ctx, deathTimeout)
+	defer cancel()
+	for pause := firstPause; ; pause *= 2 {
+		err := deliver(bound)
+		if err == nil {
+			c.seeToDeath(p, dyingTimeout)
+			return nil
+		}
+		if isAnswer(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			continue
+		case <-p.done:
+			return nil
+		case <-bound.Done():
+		}
+		log.G(ctx).WithError(err).Warnf("the sandbox has not taken SIGKILL for %s in %s; killing the sandbox", p.name(), deathTimeout)
+		return c.rt.KillSandbox()
+	}
+}
+
+// isAnswer tells an error of a sandbox that has understood from one that may go by.
+func isAnswer(err error) bool {
+	return errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) || errdefs.IsInvalidArgument(err)
+}
+
+// thaw resumes a paused sandbox that must act on a SIGKILL.
+func (c *Container) thaw(ctx context.Context) {
+	bound, cancel := context.WithTimeout(ctx, thawTimeout)
+	defer cancel()
+	if err := c.rt.Resume(bound); err != nil {
+		log.G(ctx).WithError(err).Warnf("resume the sandbox of %s for a SIGKILL", c.id)
+	}
+	c.settleAll()
+}
+
+// seeToDeath kills the sandbox later if a process that it took a SIGKILL for goes on, as
+// one does that somebody else has frozen. Of several calls for a process the first counts.
+func (c *Container) seeToDeath(p *process, within time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dying {
+		return
+	}
+	p.dying = true
+	go safe.Run("see to the end of "+p.name(), func() {
+		t := time.NewTimer(within)
+		defer t.Stop()
+		var ended <-chan struct{} = p.done
+		if p == c.init && c.root {
+			// Which may be a moment before its exit is known.
+			ended = c.rt.SandboxLife().Done()
+		}
+		select {
+		case <-ended:
+			return
+		case <-c.ctx.Done():
+			return
+		case <-t.C:
+		}
+		log.L.Warnf("%s is still there %s after SIGKILL; killing its sandbox", p.name(), within)
+		if err := c.rt.KillSandbox(); err != nil {
+			log.L.WithError(err).Errorf("kill the sandbox of %s", c.id)
+		}
+	})
+}
