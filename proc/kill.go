@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
 	"containerd-shim-runsc/utils/safe"
 )
 
@@ -86,12 +87,12 @@ func (c *Container) killRoot(ctx context.Context, deliver func(context.Context) 
 // nobody in it goes on, and CRI stops a pod's containers before it comes to the root, so
 // that the pod would stay for ever.
 func (c *Container) killMember(ctx context.Context, p *process, deliver func(context.Context) error) error {
-	if c.rt.Frozen() {
-		c.thaw(ctx)
-	}
 	bound, cancel := context.WithTimeout(ctx, deathTimeout)
 	defer cancel()
 	for pause := firstPause; ; pause *= 2 {
+		if c.rt.Frozen() {
+			c.thaw(bound)
+		}
 		err := deliver(bound)
 		if err == nil {
 			c.seeToDeath(p, dyingTimeout)
@@ -112,10 +113,9 @@ func (c *Container) killMember(ctx context.Context, p *process, deliver func(con
 	}
 }
 
-// isAnswer tells an error of a sandbox that has understood from one that may go by.
-func isAnswer(err error) bool {
-	return errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) || errdefs.IsInvalidArgument(err)
-}
+// isAnswer tells an error of a sandbox that has understood from one that may go by, as that
+// of a sandbox that is paused.
+func isAnswer(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) }
 
 // thaw resumes a paused sandbox that must act on a SIGKILL.
 func (c *Container) thaw(ctx context.Context) {

@@ -2,9 +2,12 @@ package proc
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/containerd/errdefs"
 
 	"containerd-shim-runsc/utils/journal"
 )
@@ -62,6 +65,10 @@ func LoadRecord(bundle string) (Record, error) {
 	var rec Record
 	if err := journal.Last(filepath.Join(bundle, initRecord), maxRecord, &rec); err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
+	}
+	if rec.PID < 0 || rec.PID > math.MaxInt32 || rec.Exit.Status > UnknownStatus {
+		return Record{}, fmt.Errorf("record of %s: process %d and status %d cannot be: %w",
+			bundle, rec.PID, rec.Exit.Status, errdefs.ErrInvalidArgument)
 	}
 	return rec, nil
 }

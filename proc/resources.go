@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -12,22 +13,45 @@ import (
 // MergeResources returns the old resources, nil for none, with what the update names
 // in place of what they had.
 func MergeResources(old, update *specs.LinuxResources) (*specs.LinuxResources, error) {
-	merged := &specs.LinuxResources{}
+	all := map[string]any{}
 	for _, r := range []*specs.LinuxResources{old, update} {
 		if r == nil {
 			continue
 		}
-		// What is not set is not in the JSON, and JSON that lacks a field leaves
-		// what is there.
+		// What is not set is not in the JSON.
 		b, err := json.Marshal(r)
 		if err != nil {
 			return nil, fmt.Errorf("encode resources: %w", err)
 		}
-		if err := json.Unmarshal(b, merged); err != nil {
+		fields := map[string]any{}
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		if err := d.Decode(&fields); err != nil {
 			return nil, fmt.Errorf("merge resources: %w", err)
 		}
+		lay(all, fields)
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return nil, fmt.Errorf("encode resources: %w", err)
+	}
+	merged := &specs.LinuxResources{}
+	if err := json.Unmarshal(b, merged); err != nil {
+		return nil, fmt.Errorf("merge resources: %w", err)
 	}
 	return merged, nil
+}
+
+// lay lays fields over others. A list replaces the other as a whole.
+func lay(under, over map[string]any) {
+	for key, value := range over {
+		below, isBoth := under[key].(map[string]any)
+		if fields, ok := value.(map[string]any); ok && isBoth {
+			lay(below, fields)
+		} else {
+			under[key] = value
+		}
+	}
 }
 
 // SumResources returns what containers with these resources may use together. A
@@ -59,12 +83,12 @@ func sumLimits(all []*specs.LinuxResources, limit func(cgroup.Limits) int64) *in
 			none := int64(unlimited)
 			return &none
 		}
-		sum += l
+		sum = cgroup.Sum(sum, l)
 	}
 	return &sum
 }
 
-// sumShares adds the CPU shares of those that have any.
+// sumShares adds the CPU shares of those that have any, up to the most that there can be.
 func sumShares(all []*specs.LinuxResources) *uint64 {
 	var sum *uint64
 	for _, r := range all {
@@ -74,7 +98,7 @@ func sumShares(all []*specs.LinuxResources) *uint64 {
 		if sum == nil {
 			sum = new(uint64)
 		}
-		*sum += *r.CPU.Shares
+		*sum = min(*sum+min(*r.CPU.Shares, cgroup.MaxShares), cgroup.MaxShares)
 	}
 	return sum
 }

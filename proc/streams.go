@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,7 +80,7 @@ func (o opener) openAll(ctx context.Context, stdio Stdio) (_ *streams, err error
 		}
 	}()
 	if err := o.openStdin(s, stdio); err != nil {
-		return nil, fmt.Errorf("stdin %q: %w", stdio.Stdin, err)
+		return nil, fmt.Errorf("stdin %q: %w", stdio.Stdin, kindOf(err))
 	}
 	outputs := []struct {
 		name, uri string
@@ -92,17 +95,35 @@ func (o opener) openAll(ctx context.Context, stdio Stdio) (_ *streams, err error
 		outputs[0].file = &s.copyTo
 	}
 	if !stdio.Terminal && stdio.Stdout == stdio.Stderr && scheme(stdio.Stdout) == "binary" {
-		err := o.openLogger(ctx, s, stdio.Stdout, &s.files[1], &s.files[2])
-		opened = err == nil
-		return s, err
+		if err := o.openLogger(ctx, s, stdio.Stdout, &s.files[1], &s.files[2]); err != nil {
+			return nil, kindOf(err)
+		}
+		opened = true
+		return s, nil
 	}
 	for _, out := range outputs {
 		if err := o.openOutput(ctx, s, out.uri, out.file, stdio.Terminal); err != nil {
-			return nil, fmt.Errorf("%s %q: %w", out.name, out.uri, err)
+			return nil, fmt.Errorf("%s %q: %w", out.name, out.uri, kindOf(err))
 		}
 	}
 	opened = true
 	return s, nil
+}
+
+// kindOf gives the error of a path at which there is nothing, or cannot be anything, its kind.
+func kindOf(err error) error {
+	is := func(target error) bool { return errors.Is(err, target) }
+	switch {
+	case !errdefs.IsUnknown(errdefs.Resolve(err)):
+		return err
+	case is(fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
+	case slices.ContainsFunc([]error{unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EINVAL}, is):
+		return fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	case is(fs.ErrPermission):
+		return fmt.Errorf("%w: %w", err, errdefs.ErrPermissionDenied)
+	}
+	return err
 }
 
 // scheme returns the scheme of a stream's URI; a plain path is a FIFO.
@@ -111,6 +132,8 @@ func scheme(uri string) string {
 	switch {
 	case uri == "":
 		return ""
+	case filepath.IsAbs(uri):
+		return "fifo" // whatever a URI would make of what is in it
 	case err != nil:
 		return "invalid"
 	case u.Scheme == "":

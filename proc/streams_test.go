@@ -114,6 +114,8 @@ func TestStreamsThatCannotBe(t *testing.T) {
 		"file as stdin":    {Stdio{Stdin: "file://" + regular}, errdefs.IsInvalidArgument},
 		"relative logger":  {Stdio{Stdout: "binary:logger"}, errdefs.IsInvalidArgument},
 		"not a URI at all": {Stdio{Stdout: "%zz://\x01"}, errdefs.IsInvalidArgument},
+		"FIFO as a file":   {Stdio{Stdout: "file://" + fifo(t)}, errdefs.IsInvalidArgument},
+		"relative file":    {Stdio{Stdout: "file:log"}, errdefs.IsInvalidArgument},
 	} {
 		s, err := opener{}.open(t.Context(), tt.stdio)
 		if !tt.want(err) {
@@ -135,6 +137,20 @@ func TestAFileIsAppendedTo(t *testing.T) {
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "ab" {
 		t.Errorf("%q, %v", b, err)
+	}
+	// What a container says is for root.
+	for path, want := range map[string]os.FileMode{path: 0o600, filepath.Dir(path): 0o700 | os.ModeDir} {
+		if fi, err := os.Stat(path); err != nil || fi.Mode() != want {
+			t.Errorf("%s: %v, %v", path, fi.Mode(), err)
+		}
+	}
+}
+
+// A device is no file to make, but to append to.
+func TestADeviceIsAppendedTo(t *testing.T) {
+	s := open(t, Stdio{Stdout: "file://" + os.DevNull})
+	if _, err := s.ends()[1].WriteString("text"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -253,4 +269,39 @@ func TestP14_ATerminalWhoseReaderIsStuckIsClosedInTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	s.close(ctx)
+}
+
+// TestP14_ATerminalThatIsWrittenForEver: what a background process goes on writing is not
+// waited for.
+func TestP14_ATerminalThatIsWrittenForEver(t *testing.T) {
+	pty, path, err := console.NewPty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(pty.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = pty.Close()
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for {
+			if _, err := slave.WriteString(strings.Repeat("on and on ", 400)); err != nil {
+				return
+			}
+		}
+	}()
+	s := open(t, Stdio{Terminal: true})
+	s.started(os.NewFile(uintptr(fd), "terminal"), nil)
+	s.close(t.Context())
+	_ = slave.Close()
+	<-written
 }

@@ -2,6 +2,7 @@ package runsc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -14,7 +15,7 @@ import (
 // the bundle, and takes from it what is needed later. The undo gives the bundle the
 // caller's spec back, as it may be tried again.
 func (c *Container) adapt(ctx context.Context, spec *specs.Spec) (pod *adapt.PodLimits, restore func() error, err error) {
-	res, err := adapt.Spec(spec, adapt.Options{
+	res, err := adapt.Spec(ctx, spec, adapt.Options{
 		Place:          oci.Place{Root: c.root, SandboxID: c.sandboxID},
 		RunscSandboxID: c.sandboxID,
 		Bundle:         c.bundle,
@@ -31,15 +32,18 @@ func (c *Container) adapt(ctx context.Context, spec *specs.Spec) (pod *adapt.Pod
 	if err := c.learn(spec); err != nil {
 		return nil, nil, err
 	}
+	if err := c.keep(); err != nil {
+		return nil, nil, err
+	}
 	if !res.Changed {
-		return res.Pod, func() error { return nil }, nil
+		return res.Pod, c.unlearn, nil
 	}
 	callers, err := oci.Read(c.bundle)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, c.unlearn())
 	}
 	if err := oci.Save(c.bundle, spec); err != nil {
-		return nil, nil, fmt.Errorf("adapt it for runsc: %w", err)
+		return nil, nil, fmt.Errorf("adapt it for runsc: %w", errors.Join(err, c.unlearn()))
 	}
-	return res.Pod, func() error { return oci.Restore(c.bundle, callers) }, nil
+	return res.Pod, func() error { return errors.Join(oci.Restore(c.bundle, callers), c.unlearn()) }, nil
 }

@@ -1,20 +1,20 @@
 package runsc
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/utils/cgroup"
-	"containerd-shim-runsc/utils/oci"
 )
 
 // cgroups are those of a container, by the spec in its bundle.
@@ -42,17 +42,10 @@ func cgroupsOf(id string, spec *specs.Spec) cgroups {
 // a create fails, and when a container is deleted after its sandbox. Only a cgroup
 // that is named after the container is taken for the container's own. With a pod's root
 // goes the pod's cgroup, if the shim made it.
-func (c *Container) removeCgroup() error {
-	of := c.cgroups
-	if !c.learned {
-		// No spec: then there was no cgroup either.
-		spec, err := oci.Load(c.bundle)
-		if err != nil && !errdefs.IsNotFound(err) {
-			return err
-		}
-		if err == nil {
-			of = cgroupsOf(c.id, spec)
-		}
+func (c *Container) removeCgroup(ctx context.Context) error {
+	of, err := c.recall()
+	if err != nil {
+		return err
 	}
 	var dirs []string
 	// cgroupfs drivers name it by the id, some with a prefix and a dash before it, and
@@ -65,15 +58,20 @@ func (c *Container) removeCgroup() error {
 		dirs = append(dirs, cgroup.Dirs(of.cgroupParent)...)
 	}
 	var errs []error
+	ctx, cancel := context.WithTimeout(ctx, leaving)
+	defer cancel()
 	for _, dir := range dirs {
-		errs = append(errs, removeTree(dir))
+		errs = append(errs, removeTree(ctx, dir))
 	}
 	return errors.Join(errs...)
 }
 
-// removeTree removes a cgroup and those in it. One that is in use stays; that is
-// for whoever uses it.
-func removeTree(dir string) error {
+// leaving is how long a process that has ended may still count as one in its cgroup.
+const leaving = time.Second
+
+// removeTree removes a cgroup and those in it. One that is in use stays, when ctx ends;
+// that is for whoever uses it.
+func removeTree(ctx context.Context, dir string) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -89,6 +87,13 @@ func removeTree(dir string) error {
 	}
 	for _, d := range slices.Backward(dirs) {
 		err := unix.Rmdir(d)
+		for errors.Is(err, unix.EBUSY) && ctx.Err() == nil {
+			select {
+			case <-time.After(minPause / 10):
+			case <-ctx.Done():
+			}
+			err = unix.Rmdir(d)
+		}
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBUSY) {
 			return &os.PathError{Op: "remove cgroup", Path: d, Err: err}
 		}

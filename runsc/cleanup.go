@@ -1,20 +1,22 @@
 package runsc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // nullNetNS is runsc's file for that namespace (specutils.NullNetNSFilename).
@@ -37,36 +39,83 @@ func (c *Container) undoCreate(ctx context.Context) error {
 func (c *Container) Remove(ctx context.Context) error {
 	// First the processes: runsc would ask a sandbox that may hang, and of a create
 	// that was cut short no state file names them yet.
-	errs := []error{killByBundle(ctx, c.bundle)}
-	if err := c.forceDelete(ctx); !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
-		errs = append(errs, err)
+	errs := []error{c.driver.killByBundle(ctx, c.bundle)}
+	if err := c.forceDelete(ctx, 2); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
+		// What it would have done is done without it.
+		log.G(ctx).WithError(err).Warnf("cleaning up after %s without runsc", c.name)
+		if !c.root {
+			errs = append(errs, c.destroy(ctx))
+		}
 	}
-	errs = append(errs, c.removeTraces())
+	errs = append(errs, c.removeTraces(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("clean up after %s: %w", c.name, err)
 	}
 	return nil
 }
 
-// forceDelete makes runsc end the container and forget it.
-func (c *Container) forceDelete(ctx context.Context) error {
-	return c.do(ctx, "delete", func(r *runc.Runc) error {
+// forceDelete makes runsc end the container and forget it. It has a part of the time that
+// ctx still has, so that there is some left if it hangs.
+func (c *Container) forceDelete(ctx context.Context, nth int) error {
+	ctx, cancel := part(ctx, nth)
+	defer cancel()
+	err := c.do(ctx, "delete", func(r *runc.Runc) error {
 		return r.Delete(ctx, c.id, &runc.DeleteOpts{Force: true})
 	})
+	if state := c.stateFiles(c.id)[0]; err == nil && exists(state) {
+		err = fmt.Errorf("runsc delete %s: it says that it has, and %s is still there: %w", c.name, state, errdefs.ErrInternal)
+	}
+	return err
 }
 
-// removeTraces removes what runsc may have left of a container that has ended.
-func (c *Container) removeTraces() error {
-	err := c.removeFiles()
-	c.forget()
-	return errors.Join(err, c.removeCgroup(), c.tidyRoot())
+// part returns a context that has the nth part of the time that ctx still has.
+func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	left := undoTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline)
+	}
+	return context.WithTimeout(ctx, left/time.Duration(n))
 }
 
-// removeFiles removes the files that runsc makes for the container and may have left.
+// removeTraces removes what runsc may have left of a container that has ended. A file
+// system that does not answer is given up on, and the rest is removed all the same.
+func (c *Container) removeTraces(ctx context.Context) error {
+	defer c.forget()
+	ctx, cancel := part(ctx, 2)
+	defer cancel()
+	kinds := map[string]func() error{
+		"files":   func() error { return errors.Join(c.removeFiles(), c.tidyRoot(), c.unlearn()) },
+		"cgroups": func() error { return c.removeCgroup(ctx) },
+		"volumes": func() error { return c.removeFilestores(ctx) },
+	}
+	results := make(chan error)
+	for kind, remove := range kinds {
+		safe.Go("remove "+kind, func() {
+			_, err := safe.Within(ctx, "remove "+kind, func() (struct{}, error) { return struct{}{}, remove() }, nil)
+			results <- err
+		})
+	}
+	var errs []error
+	for range kinds {
+		errs = append(errs, <-results)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove what runsc has left of %s: %w", c.name, err)
+	}
+	return nil
+}
+
+// removeFiles removes the files that runsc makes for the container in its root and may
+// have left.
 func (c *Container) removeFiles() error {
 	left := c.stateFiles(c.id)
 	if c.root {
-		left = append(left, filepath.Join(c.runc.Root, "runsc-"+c.id+".sock"))
+		socket := filepath.Join(c.runc.Root, "runsc-"+c.id+".sock")
+		left = append(left, socket)
+		// Where the path is too long, runsc has it elsewhere.
+		if s := c.sandbox(); s != nil && s.direct != nil && filepath.Base(s.direct.Path()) == filepath.Base(socket) {
+			left = append(left, s.direct.Path())
+		}
 	}
 	sandbox := c.stateFiles(c.sandboxID)
 	if c.root || !exists(sandbox[0]) {
@@ -82,29 +131,46 @@ func (c *Container) removeFiles() error {
 			return exists(strings.TrimSuffix(lock, ".lock") + ".state")
 		})...)
 	}
-	// runsc makes the file that backs the root overlay before it knows that
-	// the container can be created (boot.SelfFilestorePath), and a second
-	// create fails on it.
-	left = append(left, filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID))
-	volumes, err := c.volumeFiles()
-	if err != nil {
-		return err
-	}
-	left = append(left, volumes...)
 	// To look for a sandbox that is not there, runsc makes its lock.
 	if !exists(sandbox[0]) {
 		left = append(left, sandbox[1])
 	}
 	var errs []error
 	for _, f := range left {
-		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, remove(f))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove what runsc has left of %s: %w", c.name, err)
+	return errors.Join(errs...)
+}
+
+// removeFilestores removes the files that runsc makes beside what they back: the root
+// file system and volumes, which may be anywhere.
+func (c *Container) removeFilestores(ctx context.Context) error {
+	// runsc makes the file that backs the root overlay before it knows that
+	// the container can be created (boot.SelfFilestorePath), and a second
+	// create fails on it.
+	left := []string{filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID)}
+	of, err := c.recall()
+	left = append(left, of.volumeFiles...)
+	errs := make([]error, len(left)+1)
+	errs[len(left)] = err
+	var wg sync.WaitGroup
+	for i, f := range left {
+		// Side by side, as each may be in a file system that does not answer.
+		wg.Go(func() {
+			_, errs[i] = safe.Within(ctx, "remove "+f, func() (struct{}, error) { return struct{}{}, remove(f) }, nil)
+		})
 	}
-	return nil
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// remove removes a file, if it is there.
+func remove(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil
+	}
+	return err
 }
 
 func exists(path string) bool {
@@ -136,69 +202,4 @@ func (c *Container) tidyRoot() error {
 		return fmt.Errorf("remove %s: %w", path, err)
 	}
 	return nil
-}
-
-// killByBundle kills the sandbox and gofer processes that were started for the bundle,
-// and waits until they are gone. They are known by their argument --bundle, which runsc
-// gives to both.
-func killByBundle(ctx context.Context, bundle string) error {
-	dirs, err := os.ReadDir("/proc")
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		// The pidfd makes sure that the process killed is the one looked at.
-		f, err := openProcess(pid)
-		if err != nil {
-			continue
-		}
-		if isOfBundle(pid, bundle) {
-			errs = append(errs, killAndWait(ctx, f))
-		}
-		_ = f.Close()
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("kill the processes of bundle %s: %w", bundle, err)
-	}
-	return nil
-}
-
-// killAndWait kills a process and waits for its end, within ctx.
-func killAndWait(ctx context.Context, process *os.File) error {
-	if err := kill(process); err != nil {
-		return err
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := process.SetReadDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	return awaitEnd(process)
-}
-
-// isOfBundle tells whether the process is a sandbox or a gofer of the bundle.
-func isOfBundle(pid int, bundle string) bool {
-	cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil {
-		return false
-	}
-	args := bytes.Split(cmdline, []byte{0})
-	// runsc names the processes that it starts so.
-	if name := string(args[0]); name != "runsc-sandbox" && name != "runsc-gofer" {
-		return false
-	}
-	for i, a := range args {
-		if string(a) == "--bundle="+bundle {
-			return true
-		}
-		if string(a) == "--bundle" && i+1 < len(args) && string(args[i+1]) == bundle {
-			return true
-		}
-	}
-	return false
 }

@@ -13,43 +13,62 @@ import (
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
-	"golang.org/x/sys/unix"
 )
-
-// newLog makes a file in memory for the log of a command. It takes no space on a disk
-// that may be full, and is gone when the last who has it open is.
-func newLog() (*os.File, error) {
-	fd, err := unix.MemfdCreate("runsc-log", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "runsc-log"), nil
-}
 
 // pathOf is where another process can open the file.
 func pathOf(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
-// do runs one command. run gets a go-runc client that writes its log to a file
+// maxQuestions is how many commands may run at once that ask something or change limits.
+// Each is a process, and a thread here; and who asks may ask a thousand times at once.
+const maxQuestions = 64
+
+// enter waits until one more command may run, and returns what says that it has ended.
+// What ends something or lasts as long as a process does not wait, and of the other
+// verbs there is one at a time for each container.
+func (d *Driver) enter(ctx context.Context, verb string) (leave func(), err error) {
+	switch verb {
+	case "ps", "events", "update", "version", "port-forward":
+	default:
+		return func() {}, nil
+	}
+	select {
+	case d.questions <- struct{}{}:
+		return func() { <-d.questions }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%d other commands have not ended: %w: %w", maxQuestions, errdefs.ErrUnavailable, ctx.Err())
+	}
+}
+
+// do runs one command. run gets a go-runc client that writes its log to a pipe
 // of this command alone, so that an error found there is this command's. What
 // run returns becomes an error that names the verb and the container and says
 // what runsc said, or that ctx ended the command.
 func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) error) error {
-	f, err := newLog()
+	leave, err := c.driver.enter(ctx, verb)
+	if err != nil {
+		return fmt.Errorf("runsc %s %s: %w", verb, c.name, err)
+	}
+	defer leave()
+	said, err := newLog()
 	if err != nil {
 		return fmt.Errorf("runsc %s %s: make log: %w", verb, c.name, err)
 	}
-	defer func() { _ = f.Close() }()
-	r := c.runc
-	r.Log = pathOf(f)
+	var tail []byte
 	start := time.Now()
-	err = run(&r)
+	func() {
+		// In a panic too.
+		defer func() { tail = said.end() }()
+		r := c.runc
+		r.Log = said.path()
+		err = run(&r)
+	}()
 	took := time.Since(start).Round(time.Millisecond)
 	log.G(ctx).Debugf("runsc %s %s took %s (%v)", verb, c.name, took, err)
 	if err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("runsc %s %s: given up after %s: %w", verb, c.name, took, ctx.Err())
 		}
-		return c.explain(ctx, commandError(verb, c.name, lastError(f), err))
+		return c.explain(ctx, commandError(verb, c.name, lastError(tail), err))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"containerd-shim-runsc/runsc/control"
 )
 
-// askTimeout is how long the sandbox may take to answer a question that can be asked
-// again by command. It answers in less than a millisecond.
+// askTimeout is how long the sandbox may take to answer a question. It answers in less
+// than a millisecond, and one that has not by then does not answer a command either.
 const askTimeout = 5 * time.Second
 
 // direct is how a sandbox is asked over its control socket.
@@ -44,11 +45,33 @@ func (c *Container) findSocket(ctx context.Context) *direct {
 		log.G(ctx).WithError(err).Warnf("the sandbox of %s has no control socket to reach; runsc's commands do everything", c.name)
 		return nil
 	}
+	// Whoever reaches it does with the sandbox what he likes.
+	if err := closeToOthers(state.Socket); err != nil {
+		log.G(ctx).WithError(err).Warnf("the control socket of %s", c.name)
+	}
 	return &direct{
 		Sandbox: control.New(state.Socket),
 		uid:     state.UID, gid: state.GID,
 		givenUp: map[string]bool{}, told: map[string]bool{},
 	}
+}
+
+// closeToOthers keeps other users from a socket. The path is what a file says: what is there
+// and is no socket is left as it is.
+func closeToOthers(socket string) error {
+	fd, err := unix.Open(socket, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: socket, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: socket, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return fmt.Errorf("%s is no socket", socket)
+	}
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o600)
 }
 
 // tries reports whether the method is to be tried.
@@ -84,8 +107,8 @@ func (d *direct) standIn(ctx context.Context, failed *control.Error) {
 type operation struct {
 	// verb is runsc's subcommand for it, method the control socket's.
 	verb, method string
-	// again is set if it may be done twice.
-	again bool
+	// again is set if it may be done twice, and question if it does nothing at all.
+	again, question bool
 	// only is set if no command does it.
 	only bool
 }
@@ -103,10 +126,11 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	}
 	start := time.Now()
 	bound, cancel := ctx, context.CancelFunc(func() {})
-	if op.again {
+	if op.again || op.question {
 		bound, cancel = context.WithTimeout(ctx, askTimeout)
 	}
 	err := ask(bound, d)
+	hung := bound.Err() != nil
 	cancel()
 	if err == nil {
 		return nil
@@ -124,7 +148,10 @@ func (c *Container) directly(ctx context.Context, op operation, ask func(context
 	if s.endsWithin(ctx, grace) {
 		return fmt.Errorf("runsc %s %s: the sandbox has ended: %w: %w", op.verb, c.name, errdefs.ErrNotFound, err)
 	}
-	if op.only || failed.InDoubt() && !op.again {
+	if op.question && hung {
+		return fmt.Errorf("runsc %s %s: the sandbox has not answered for %s: %w: %w", op.verb, c.name, askTimeout, errdefs.ErrUnavailable, err)
+	}
+	if op.only || failed.InDoubt() && !op.again && !op.question {
 		if failed.Outcome == control.Unreadable {
 			d.standIn(ctx, failed) // from the next time on
 		}

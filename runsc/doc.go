@@ -11,7 +11,9 @@
 // method, or answers in a way that is not understood. Then the command of the same
 // effect is run, and the sandbox is not asked that way again. If the operation may have
 // happened, it is not done a second time: the caller gets the error. That holds for an
-// exec and for a signal other than SIGKILL; a question can always be asked again.
+// exec and for a signal other than SIGKILL; a question can always be asked again. But a
+// sandbox that takes a question and does not answer hangs, and would let a command hang
+// too: that is Unavailable.
 //
 // Resume has no command to fall back on, as runsc resumes only what its own command has
 // paused.

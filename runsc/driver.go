@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,10 @@ type Config struct {
 // Driver makes the handles on containers and remembers their sandboxes.
 type Driver struct {
 	reaper *reaper.Reaper
+	// questions has a place for each of the commands that may run at once; see enter.
+	questions chan struct{}
+	// spare is for ending processes when there are no descriptors left.
+	spare *spare
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
@@ -46,7 +51,10 @@ type Driver struct {
 // the process monitor of go-runc, which has one for the whole process.
 func New(r *reaper.Reaper) *Driver {
 	runc.Monitor = r
-	return &Driver{reaper: r, sandboxes: map[string]*sandbox{}, said: map[string][]string{}}
+	return &Driver{
+		reaper: r, questions: make(chan struct{}, maxQuestions), spare: newSpare(),
+		sandboxes: map[string]*sandbox{}, said: map[string][]string{},
+	}
 }
 
 // Container returns the handle on the container id, whose bundle is an existing
@@ -88,6 +96,8 @@ type Container struct {
 	commandsOnly bool
 	volumes      adapt.Volumes
 	learnt
+	// started tells that init may have been started, ended that its end is known.
+	started, ended atomic.Bool
 	// joined is the sandbox once the container is created, guarded by Driver.mu.
 	joined *sandbox
 }

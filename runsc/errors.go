@@ -1,10 +1,8 @@
 package runsc
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os/exec"
 	"slices"
@@ -13,28 +11,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// maxLog bounds how much of a command's log is read, in bytes. A log holds a
-// few lines; what is longer is garbage.
-const maxLog = 1 << 20
-
-// lastError returns the last error in the JSON log of a command, or "".
-func lastError(log io.Reader) string {
-	var last string
-	dec := json.NewDecoder(io.LimitReader(log, maxLog))
-	for {
-		var entry struct {
-			Level string `json:"level"`
-			Msg   string `json:"msg"`
-		}
-		if err := dec.Decode(&entry); err != nil {
-			// The end, or garbage: what was understood before it still counts.
-			return last
-		}
-		if entry.Level == "error" && entry.Msg != "" {
-			last = strings.TrimSpace(entry.Msg)
-		}
-	}
-}
+// maxSaid bounds what an error says of what runsc has said, in bytes.
+const maxSaid = 4 << 10
 
 // Error is a runsc command that failed.
 type Error struct {
@@ -51,6 +29,9 @@ func (e *Error) Error() string {
 	what := e.Said
 	if what == "" {
 		what = e.Err.Error()
+	}
+	if len(what) > maxSaid {
+		what = what[:maxSaid] + "..."
 	}
 	return fmt.Sprintf("runsc %s %s: %s", e.Verb, e.Container, what)
 }
@@ -109,10 +90,4 @@ func (e *Error) speaksOf(words ...string) bool {
 		said = e.Err.Error()
 	}
 	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(said, w) })
-}
-
-// panicked reports whether runsc itself has crashed.
-func panicked(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.speaksOf("panic: ")
 }

@@ -170,12 +170,14 @@ func (p *Process) SignalForeground(ctx context.Context, sig unix.Signal) error {
 // Wait waits until the process has ended and returns its exit. It is called once.
 // The only error is that of ctx.
 func (p *Process) Wait(ctx context.Context) (Exit, error) {
-	return nearest(ctx, p.s, func(ctx context.Context) (Exit, error) {
-		exit, err := p.wait(ctx)
-		if err == nil || ctx.Err() != nil {
-			return exit, err
-		}
-		// The status did not come. The sandbox may still have it.
-		return p.c.askSandbox(ctx, p.s, p.PID)
+	return inAnyCase(ctx, p.s, false, func() (Exit, error) {
+		return nearest(ctx, p.s, func(ctx context.Context) (Exit, error) {
+			exit, err := p.wait(ctx)
+			if err == nil || ctx.Err() != nil {
+				return exit, err
+			}
+			// The status did not come. The sandbox may still have it.
+			return p.c.askSandbox(ctx, p.s, p.PID)
+		})
 	})
 }

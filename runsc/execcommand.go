@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/reaper"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // execByCommand starts the process with `runsc exec`. That stays until the process
@@ -40,15 +41,23 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 	// runsc has read it when the process is started, or never will.
 	defer func() { _ = os.Remove(file) }()
 	ended := make(chan error, 1)
-	go func() {
+	safe.Go("run runsc exec", func() {
 		defer kill()
-		ended <- c.do(life, "exec", func(r *runc.Runc) error {
-			_, err := c.raw(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
-			return err
+		ended <- safe.Do("runsc exec in "+c.name, func() error {
+			return c.do(life, "exec", func(r *runc.Runc) error {
+				_, err := c.raw(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
+				return err
+			})
 		})
-	}()
-	go started.read()
+	})
+	safe.Go("wait for the pid of an exec", started.read)
 	running := func(pid int) (*Process, error) {
+		if pid <= 0 {
+			// Nobody could signal it, and 0 would be the container's init.
+			kill()
+			<-ended
+			return nil, fmt.Errorf("runsc exec %s: what it has written is no pid: %w", c.name, errdefs.ErrInternal)
+		}
 		return &Process{PID: pid, c: c, s: s, wait: func(ctx context.Context) (Exit, error) {
 			select {
 			case err := <-ended:
@@ -63,7 +72,7 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 		return running(pid)
 	case err := <-ended:
 		// The pid comes before the end, so if it was written it is there.
-		if pid := started.last(); pid != 0 {
+		if pid := started.last(); pid != nothing {
 			ended <- err
 			return running(pid)
 		}
@@ -144,7 +153,13 @@ func newPidPipe(dir string) (*pidPipe, error) {
 	return &pidPipe{path: path, f: f, pid: make(chan int, 1)}, nil
 }
 
-// read waits for the first line, sends its pid, or 0 if it has none, and ends. It
+// What is sent in place of a pid: that the first line is empty, or that it holds none.
+const (
+	nothing = 0
+	garbage = -1
+)
+
+// read waits for the first line, sends its pid, or why it has none, and ends. It
 // also ends when the pipe is closed.
 func (p *pidPipe) read() {
 	b := make([]byte, 32)
@@ -152,17 +167,28 @@ func (p *pidPipe) read() {
 	if err != nil {
 		return
 	}
-	first, _, _ := strings.Cut(string(b[:n]), "\n")
-	pid, _ := strconv.Atoi(first)
-	p.pid <- max(pid, 0)
+	p.pid <- parsePID(b[:n])
 }
 
-// last returns the pid if it was written, or 0. The writer must be gone.
+func parsePID(b []byte) int {
+	first, _, _ := strings.Cut(string(b), "\n")
+	if first == "" {
+		return nothing
+	}
+	pid, err := strconv.ParseInt(first, 10, 32)
+	if err != nil || pid <= 0 {
+		return garbage
+	}
+	return int(pid)
+}
+
+// last returns the pid if it was written, or nothing. The writer must be gone.
 func (p *pidPipe) last() int {
 	// What runsc wrote comes before this end of line, and without it the end
-	// of line is all there is.
-	if _, err := p.f.WriteString("\n"); err != nil {
-		return 0
+	// of line is all there is. A pipe that is full takes no more, and needs none.
+	_ = p.f.SetWriteDeadline(time.Now().Add(grace))
+	if _, err := p.f.WriteString("\n"); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return nothing
 	}
 	return <-p.pid
 }

@@ -9,6 +9,7 @@ import (
 	runc "github.com/containerd/go-runc"
 
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/reaper"
 )
 
 // Frozen tells, from memory, whether the container's sandbox is paused.
@@ -43,8 +44,7 @@ func (c *Container) Pause(ctx context.Context) error {
 			s.resume = resume
 			s.frozen.Store(true)
 		}
-		// A command that was given up may have come as far.
-		if inDoubt(err) || err != nil && ctx.Err() != nil {
+		if inDoubt(err) || err != nil && ctx.Err() != nil || cutShort(err) {
 			// Pauses are counted, so another one could not be undone by one resume.
 			s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
 				errdefs.ErrFailedPrecondition, err)
@@ -77,6 +77,14 @@ func (c *Container) Resume(ctx context.Context) error {
 func inDoubt(err error) bool {
 	var failed *control.Error
 	return errors.As(err, &failed) && failed.InDoubt()
+}
+
+// cutShort reports whether a command may have failed after it had done what it was for: it
+// was killed, or could not write down what is so now.
+func cutShort(err error) bool {
+	var killed *reaper.SignaledError
+	var said *Error
+	return errors.As(err, &killed) || errors.As(err, &said) && said.speaksOf("container metadata")
 }
 
 // resumeDirectly undoes a pause that went over the control socket. There is no command

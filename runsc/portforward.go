@@ -73,21 +73,33 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), other, nil
 }
 
+// socketDir makes a folder in the bundle for a socket that nobody else may reach, and
+// returns a path of it that is short enough for a socket's address, as the bundle's own
+// may not be. Done removes it.
+func (c *Container) socketDir(prefix string) (path string, done func(), err error) {
+	dir, err := os.MkdirTemp(c.bundle, prefix)
+	if err != nil {
+		return "", nil, err
+	}
+	ref, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return "", nil, errors.Join(err, os.Remove(dir))
+	}
+	return pathOf(ref), func() {
+		_ = ref.Close()
+		_ = os.RemoveAll(dir)
+	}, nil
+}
+
 // portForwardByCommand has `runsc port-forward` connect a socket in the bundle to the port.
 // The command has handed over its end when it has ended.
 func (c *Container) portForwardByCommand(ctx context.Context, port uint16) (*net.UnixConn, error) {
-	dir, err := os.MkdirTemp(c.bundle, "port-forward-")
+	dir, done, err := c.socketDir("port-forward-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	// A bundle's path may be too long for a socket's address.
-	ref, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ref.Close() }()
-	path := filepath.Join(pathOf(ref), "stream")
+	defer done()
+	path := filepath.Join(dir, "stream")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("runsc port-forward %s: %w", c.name, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -48,15 +49,27 @@ func (c *Container) kill(ctx context.Context, to control.Target, sig unix.Signal
 
 // Processes returns the in-sandbox pids of the container's processes.
 func (c *Container) Processes(ctx context.Context) (pids []int, err error) {
-	err = c.directly(ctx, operation{verb: "ps", method: control.MethodProcesses, again: true},
+	err = c.directly(ctx, operation{verb: "ps", method: control.MethodProcesses, question: true},
 		func(ctx context.Context, d *direct) (err error) {
 			pids, err = d.Processes(ctx, c.id)
 			return err
 		},
 		func() error {
-			return c.do(ctx, "ps", func(r *runc.Runc) (err error) {
-				pids, err = r.Ps(ctx, c.id)
-				return err
+			return c.do(ctx, "ps", func(r *runc.Runc) error {
+				said, err := r.Ps(ctx, c.id)
+				if err != nil {
+					return err
+				}
+				if len(said) > control.MaxProcesses {
+					return fmt.Errorf("it names %d processes", len(said))
+				}
+				for _, pid := range said {
+					if pid <= 0 || pid > math.MaxInt32 {
+						return fmt.Errorf("it names a process %d", pid)
+					}
+				}
+				pids = said
+				return nil
 			})
 		})
 	return pids, err
@@ -72,11 +85,10 @@ func Features(ctx context.Context, binary string) (*features.Features, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runsc features: make log: %w", err)
 	}
-	defer func() { _ = said.Close() }()
-	r := runc.Runc{Command: binary, PdeathSignal: unix.SIGKILL, LogFormat: runc.JSON, Log: pathOf(said)}
+	r := runc.Runc{Command: binary, PdeathSignal: unix.SIGKILL, LogFormat: runc.JSON, Log: said.path()}
 	f, err := r.Features(ctx)
+	why := lastError(said.end())
 	if err != nil {
-		why := lastError(said)
 		var code *runc.ExitError
 		if errors.As(err, &code) && code.Status == fatalStatus && why == "" {
 			// To a command that it does not know it only prints how to use it.

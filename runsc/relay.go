@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // nobody is the user of what the shim starts for itself in a sandbox.
@@ -48,11 +49,11 @@ func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.Fil
 		return fmt.Errorf("exec in %s: %w", c.name, err)
 	}
 	// It ends with the sandbox at the latest.
-	go func() {
+	safe.Go("wait for what the shim has run in "+c.name, func() {
 		if status, err := wait(s.life); status != 0 || err != nil && s.running() {
 			log.G(ctx).WithError(err).Debugf("what the shim has run in %s ended with %d", c.name, status)
 		}
-	}()
+	})
 	return nil
 }
 

@@ -17,18 +17,27 @@ import (
 	"containerd-shim-runsc/utils/reaper"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if name := filepath.Base(os.Args[0]); name == sandboxName || name == goferName {
+		time.Sleep(time.Hour) // it stands for a process of runsc's
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestLastError(t *testing.T) {
 	for name, tt := range map[string]struct{ log, want string }{
-		"empty":       {"", ""},
-		"no error":    {`{"level":"info","msg":"x"}`, ""},
-		"one":         {`{"msg":"boom","level":"error","time":"2026-01-01T00:00:00Z"}`, "boom"},
-		"no newlines": {`{"msg":"first","level":"error"}{"msg":"last\n","level":"error"}`, "last"},
-		"garbage":     {"runtime: panic\n", ""},
-		"cut short":   {`{"msg":"first","level":"error"}{"msg":"la`, "first"},
+		"empty":              {"", ""},
+		"no error":           {`{"level":"info","msg":"x"}`, ""},
+		"one":                {`{"msg":"boom","level":"error","time":"2026-01-01T00:00:00Z"}`, "boom"},
+		"no newlines":        {`{"msg":"first","level":"error"}{"msg":"last\n","level":"error"}`, "last"},
+		"garbage":            {"runtime: panic\n", ""},
+		"among it":           {`runtime: panic{"msg":"boom","level":"error"}` + "\ngoroutine 1 {}", "boom"},
+		"later info":         {`{"msg":"boom","level":"error"}{"msg":"{\"level\":\"error\"}","level":"info"}`, "boom"},
+		"no beginning":       {`oom","level":"error"}{"msg":"boom","level":"error"}`, "boom"},
+		"nothing but braces": {strings.Repeat(`{"`, 1<<20), ""},
+		"cut short":          {`{"msg":"first","level":"error"}{"msg":"la`, "first"},
 	} {
-		if got := lastError(strings.NewReader(tt.log)); got != tt.want {
+		if got := lastError([]byte(tt.log)); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
@@ -36,7 +45,15 @@ func TestLastError(t *testing.T) {
 
 func FuzzLastError(f *testing.F) {
 	f.Add(`{"msg":"boom","level":"error"}`)
-	f.Fuzz(func(_ *testing.T, log string) { lastError(strings.NewReader(log)) })
+	f.Fuzz(func(t *testing.T, log string) {
+		const added = `{"msg":"the last","level":"error"}`
+		if got := lastError([]byte(log + added)); got != "the last" {
+			t.Errorf("%q: %q", log, got)
+		}
+		if got := lastError([]byte(added + log)); got == "" {
+			t.Errorf("%q: none", log)
+		}
+	})
 }
 
 func TestErrorsSayWhatRunscSaid(t *testing.T) {
@@ -148,7 +165,10 @@ func TestP16_NearestSource(t *testing.T) {
 }
 
 func TestPidPipe(t *testing.T) {
-	for text, want := range map[string]int{"17": 17, "": 0, "x": 0, "-3": 0} {
+	for text, want := range map[string]int{
+		"17": 17, "": nothing, "x": garbage, "-3": garbage, "0": garbage, "17x": garbage,
+		"99999999999999999999": garbage, "2147483648": garbage, strings.Repeat("1", 4096): garbage,
+	} {
 		p, err := newPidPipe(t.TempDir())
 		if err != nil {
 			t.Fatal(err)

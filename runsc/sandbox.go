@@ -8,9 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/reaper"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // sandbox is a running sandbox process.
@@ -68,20 +70,57 @@ func openProcess(pid int) (*os.File, error) {
 
 // watchChild watches a sandbox that this shim created and is the parent of. The
 // hold was taken before it existed.
-func watchChild(pid int, hold *reaper.Hold) (*sandbox, error) {
+func watchChild(pid int, bundle string, hold *reaper.Hold) (*sandbox, error) {
 	s := newSandbox(pid)
 	var err error
 	if s.process, err = openProcess(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 		return nil, err
 	}
+	if s.process != nil {
+		name, of, err := readArgs(pid)
+		if err == nil {
+			err = s.identify(name == sandboxName && of == bundle)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	exits := hold.Watch(pid)
+	if s.process == nil {
+		// Then it has been reaped, or was never a child.
+		select {
+		case s.exit = <-exits:
+			s.end()
+			return s, nil
+		case <-time.After(grace):
+			return nil, fmt.Errorf("there is no process %d, which runsc names as the sandbox: %w", pid, errdefs.ErrInternal)
+		}
+	}
 	// Ends with the sandbox, which no shim outlives: its last task's deletion
 	// ends it.
-	go func() {
+	safe.Go("wait for the end of a sandbox", func() {
+		defer s.end()
+		s.exit = reaper.Exit{Pid: pid, Status: unknown, At: time.Now()}
 		s.exit = <-exits
-		s.end()
-	}()
+	})
 	return s, nil
+}
+
+// identify makes sure that the process is the sandbox: by its arguments, or because it has
+// ended meanwhile. A pid that is another's must not be believed, as it would be killed.
+func (s *sandbox) identify(itself bool) error {
+	if itself {
+		return nil
+	}
+	err := s.process.SetReadDeadline(time.Now().Add(grace))
+	if err == nil {
+		err = awaitEnd(s.process)
+	}
+	if err == nil {
+		return s.process.SetReadDeadline(time.Time{})
+	}
+	_ = s.process.Close()
+	return fmt.Errorf("process %d, which runsc names as the sandbox, is none: %w", s.pid, errdefs.ErrInternal)
 }
 
 // watchStranger watches a sandbox that another shim is the parent of, which is so
@@ -101,12 +140,19 @@ func watchStranger(pid int) (*sandbox, error) {
 		gone()
 		return s, nil
 	}
+	name, _, err := readArgs(pid)
+	if err == nil {
+		err = s.identify(name == sandboxName)
+	}
+	if err != nil {
+		return nil, err
+	}
 	// Ends with the sandbox, or when it is forgotten.
-	go func() {
+	safe.Go("wait for the end of another shim's sandbox", func() {
 		if awaitEnd(s.process) == nil {
 			gone()
 		}
-	}()
+	})
 	return s, nil
 }
 
@@ -172,9 +218,12 @@ func (c *Container) adopt(ctx context.Context, pid int, hold *reaper.Hold, pod *
 	s := c.driver.sandboxes[c.sandboxID]
 	c.driver.mu.Unlock()
 	if s == nil || s.pid != pid {
+		if s != nil && s.running() {
+			return fmt.Errorf("runsc names process %d as the sandbox, which is process %d: %w", pid, s.pid, errdefs.ErrInternal)
+		}
 		var err error
 		if c.root {
-			s, err = watchChild(pid, hold)
+			s, err = watchChild(pid, c.bundle, hold)
 		} else {
 			s, err = watchStranger(pid)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"containerd-shim-runsc/runsc/control"
 	"containerd-shim-runsc/utils/cgroup"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // Stats are a container's use of resources. What is not known is 0.
@@ -34,7 +35,11 @@ func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 	}
 	// While the sandbox is asked, which takes about as long.
 	looked := make(chan host, 1)
-	go func() { looked <- s.look(c.root) }()
+	safe.Go("look at the cgroup of "+c.name, func() {
+		var h host
+		defer func() { looked <- h }()
+		h = s.look(c.root)
+	})
 	said, own, err := c.ask(ctx, c.id)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func (c *Container) Stats(ctx context.Context) (*Stats, error) {
 // control socket has also how much CPU time each container has used, by the sandbox's own
 // account; the command has divided that itself.
 func (c *Container) ask(ctx context.Context, id string) (said *runc.Stats, own map[string]uint64, err error) {
-	err = c.directly(ctx, operation{verb: "events", method: control.MethodStats, again: true},
+	err = c.directly(ctx, operation{verb: "events", method: control.MethodStats, question: true},
 		func(ctx context.Context, d *direct) error {
 			said = &runc.Stats{}
 			own, err = d.Stats(ctx, id, said)
@@ -94,9 +99,11 @@ func (c *Container) statsByCommand(ctx context.Context, id string) (stats *runc.
 }
 
 // othersMemory returns how much memory the other containers of the sandbox use, by the
-// sandbox's own account.
+// sandbox's own account. Of a thousand, those count that the sandbox tells of in time.
 func (c *Container) othersMemory(ctx context.Context) (sum uint64) {
-	entries, err := os.ReadDir(c.runc.Root)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	entries, err := safe.Within(ctx, "read "+c.runc.Root, func() ([]os.DirEntry, error) { return os.ReadDir(c.runc.Root) }, nil)
 	if err != nil {
 		log.G(ctx).WithError(err).Warnf("the containers beside %s are not known", c.name)
 		return 0
@@ -111,6 +118,10 @@ func (c *Container) othersMemory(ctx context.Context) (sum uint64) {
 			sum += said.Memory.Usage.Usage
 		} else if !errdefs.IsNotFound(err) {
 			log.G(ctx).WithError(err).Debugf("the memory of %s", id)
+		}
+		if ctx.Err() != nil {
+			log.G(ctx).Warnf("the memory of %s is said with that of containers beside it, as the sandbox has not told it in %s", c.name, askTimeout)
+			return sum
 		}
 	}
 	return sum

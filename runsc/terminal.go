@@ -3,11 +3,32 @@ package runsc
 import (
 	"context"
 	"os"
+	"path/filepath"
 
 	"github.com/containerd/console"
+	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
+
+// consoleSocket makes the socket to which runsc sends a terminal.
+func (c *Container) consoleSocket() (*runc.Socket, func(), error) {
+	dir, done, err := c.socketDir("console-")
+	if err != nil {
+		return nil, nil, err
+	}
+	socket, err := runc.NewConsoleSocket(filepath.Join(dir, "pty"))
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return socket, func() {
+		_ = socket.Close()
+		done()
+	}, nil
+}
 
 // receiveMaster waits for the terminal that runsc sends once it has made it.
 func receiveMaster(ctx context.Context, socket *runc.Socket) (*os.File, error) {
@@ -16,10 +37,11 @@ func receiveMaster(ctx context.Context, socket *runc.Socket) (*os.File, error) {
 		err error
 	}
 	ch := make(chan received, 1)
-	go func() {
-		c, err := socket.ReceiveMaster()
-		ch <- received{c, err}
-	}()
+	safe.Go("receive a terminal", func() {
+		r := received{err: errdefs.ErrInternal}
+		defer func() { ch <- r }()
+		r.c, r.err = socket.ReceiveMaster()
+	})
 	select {
 	case r := <-ch:
 		if r.err != nil {

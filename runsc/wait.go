@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/safe"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 	maxPause = 5 * time.Second
 
 	// maxLost is how often the control socket may fail to give an exit before
-	// runsc's command is asked.
+	// runsc's command is asked, and the socket if that fails too.
 	maxLost = 3
 
 	// maxMissing is how often a living sandbox may deny that it knows a process
@@ -47,10 +48,39 @@ func (c *Container) Wait(ctx context.Context) (Exit, error) {
 	if s == nil {
 		return Exit{}, fmt.Errorf("wait for %s: it has no sandbox", c.name)
 	}
-	if c.root {
-		return c.waitRoot(ctx, s)
+	exit, err := inAnyCase(ctx, s, c.root, func() (Exit, error) {
+		if c.root {
+			return c.waitRoot(ctx, s)
+		}
+		return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s, 0) })
+	})
+	if err == nil {
+		c.ended.Store(true)
 	}
-	return nearest(ctx, s, func(ctx context.Context) (Exit, error) { return c.askSandbox(ctx, s, 0) })
+	return exit, err
+}
+
+// inAnyCase waits with wait, and should that go wrong in a way that nobody has thought of
+// (it panics), a process still does not run for ever: a root ends with its sandbox, and of
+// another one the status is not known.
+func inAnyCase(ctx context.Context, s *sandbox, root bool, wait func() (Exit, error)) (exit Exit, err error) {
+	done := false
+	safe.Run("wait for a process", func() {
+		exit, err = wait()
+		done = true
+	})
+	switch {
+	case done:
+		return exit, err
+	case !root:
+		return Exit{Status: unknown, At: time.Now()}, nil
+	}
+	select {
+	case <-s.life.Done():
+		return Exit{Status: s.exit.Status, At: s.exit.At}, nil
+	case <-ctx.Done():
+		return Exit{}, ctx.Err()
+	}
 }
 
 // waitRoot waits for the init of the sandbox's root container, which the sandbox process
@@ -89,7 +119,9 @@ func askUntilEnd(ctx context.Context, s *sandbox, ask func(context.Context) (Exi
 	defer giveUp()
 	// No goroutine waits beside the one that asks: there is one of these for each
 	// process that runs.
-	stop := context.AfterFunc(s.life, func() { time.AfterFunc(grace, giveUp) })
+	stop := context.AfterFunc(s.life, func() {
+		safe.Run("end a wait", func() { time.AfterFunc(grace, giveUp) })
+	})
 	defer stop()
 	exit, err := ask(asking)
 	if err == nil {
@@ -111,6 +143,10 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, 
 	missing, lost := 0, 0
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		exit, err := c.waitOnce(ctx, s, pid, lost < maxLost)
+		if err != nil && !errdefs.IsNotFound(err) && lost >= maxLost && s.running() && s.direct.tries(waitMethod(pid)) {
+			// The command may be what is broken.
+			exit, err = c.waitOnce(ctx, s, pid, true)
+		}
 		if err == nil {
 			return exit, nil
 		}
@@ -138,13 +174,16 @@ func (c *Container) askSandbox(ctx context.Context, s *sandbox, pid int) (Exit, 
 	}
 }
 
+func waitMethod(pid int) string {
+	if pid != 0 {
+		return control.MethodWaitPID
+	}
+	return control.MethodWait
+}
+
 // waitOnce asks once, over the control socket if it may, or with `runsc wait`.
 func (c *Container) waitOnce(ctx context.Context, s *sandbox, pid int, directly bool) (Exit, error) {
-	method := control.MethodWait
-	if pid != 0 {
-		method = control.MethodWaitPID
-	}
-	if !directly || !s.direct.tries(method) {
+	if !directly || !s.direct.tries(waitMethod(pid)) {
 		return c.waitByCommand(ctx, pid)
 	}
 	var status int

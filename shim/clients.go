@@ -4,8 +4,11 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/containerd/ttrpc"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // clients knows who is connected. ttrpc's Shutdown takes a connection whose call has
@@ -17,12 +20,27 @@ type clients struct {
 	n  int
 	// none is closed when nobody is connected.
 	none chan struct{}
+	// alone fires when nobody was connected for as long as patience.
+	alone    *time.Timer
+	patience time.Duration
 }
 
-func newClients() *clients {
+// newClients returns the clients, of which there is none yet. alone is called when nobody
+// was connected for as long as patience, once for each such time, until it is stopped.
+func newClients(patience time.Duration, alone func()) *clients {
 	none := make(chan struct{})
 	close(none)
-	return &clients{none: none}
+	c := &clients{none: none, patience: patience}
+	c.alone = time.AfterFunc(patience, func() { safe.Run("look whether the shim is needed", alone) })
+	return c
+}
+
+// stop ends the calls of alone.
+func (c *clients) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.patience = 0
+	c.alone.Stop()
 }
 
 var _ ttrpc.Handshaker = (*clients)(nil)
@@ -33,13 +51,18 @@ func (c *clients) Handshake(ctx context.Context, conn net.Conn) (net.Conn, any, 
 	if err != nil {
 		return nil, nil, err
 	}
+	c.came()
+	return &client{Conn: conn, left: sync.OnceFunc(c.left)}, user, nil
+}
+
+func (c *clients) came() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n == 0 {
 		c.none = make(chan struct{})
+		c.alone.Stop()
 	}
 	c.n++
-	return &client{Conn: conn, left: sync.OnceFunc(c.left)}, user, nil
 }
 
 func (c *clients) left() {
@@ -47,6 +70,9 @@ func (c *clients) left() {
 	defer c.mu.Unlock()
 	if c.n--; c.n == 0 {
 		close(c.none)
+		if c.patience > 0 {
+			c.alone.Reset(c.patience)
+		}
 	}
 }
 

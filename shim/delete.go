@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -14,27 +15,53 @@ import (
 
 	"containerd-shim-runsc/proc"
 	"containerd-shim-runsc/shim/bootstrap"
+	"containerd-shim-runsc/utils/safe"
 )
 
-// deleteTimeout bounds the clean-up. containerd kills a delete after 5 s, and one
-// that is killed leaves its mounts.
-const deleteTimeout = 1700 * time.Millisecond
+// When each step of a delete is given up, counted from its begin. containerd kills a delete
+// after 5 s, and one that is killed leaves its mounts and loses the exit. What a step does
+// not take the next one has.
+const (
+	readUntil    = 250 * time.Millisecond
+	removeUntil  = 1350 * time.Millisecond
+	unmountUntil = 1550 * time.Millisecond
+	socketUntil  = 1700 * time.Millisecond
+
+	// margin is what of it is left for a step to give up by itself.
+	margin = 50 * time.Millisecond
+)
 
 // deleteTask cleans up after a container whose shim is gone, or has forgotten it,
 // and prints how its init ended. It succeeds when there is nothing left to do. What
 // it could not clean up it says in warnings, which containerd logs: a failure would
-// make containerd throw the exit away.
+// make containerd throw the exit away. Whatever hangs, it ends in less than 2 s.
 func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
-	defer cancel()
-	// The record first: it is gone with the bundle, and this is the last to
-	// read it.
-	exit := recordedExit(p.Bundle)
-	for _, err := range []error{removeFromRunsc(ctx, p), proc.UnmountRootfs(ctx, p.Bundle), removeSocket(p.Bundle)} {
+	began := time.Now()
+	step := func(until time.Duration, what string, do func(context.Context) error) {
+		ctx, cancel := context.WithDeadline(ctx, began.Add(until))
+		defer cancel()
+		// What ends in time by itself can say more about what it has waited for.
+		inner, cancel := context.WithDeadline(ctx, began.Add(until-margin))
+		defer cancel()
+		_, err := safe.Within(ctx, what, func() (struct{}, error) { return struct{}{}, do(inner) }, nil)
 		if err != nil {
 			_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
 		}
 	}
+	// The record first: it is gone with the bundle, and this is the last to
+	// read it.
+	reading, cancel := context.WithDeadline(ctx, began.Add(readUntil))
+	defer cancel()
+	exit, err := safe.Within(reading, "read the exit", func() (*taskapi.DeleteResponse, error) { return recordedExit(p.Bundle, p.ID) }, nil)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
+	}
+	if exit == nil {
+		exit = killed(0)
+	}
+	step(removeUntil, "remove what is runsc's", func(ctx context.Context) error { return removeFromRunsc(ctx, p) })
+	step(unmountUntil, "unmount", func(ctx context.Context) error { return proc.UnmountRootfs(ctx, p.Bundle) })
+	step(socketUntil, "remove the socket", func(ctx context.Context) error { return removeSocket(ctx, p) })
 	b, err := pb.Marshal(exit)
 	if err != nil {
 		return fmt.Errorf("encode reply: %w", err)
@@ -44,39 +71,63 @@ func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Write
 }
 
 // recordedExit returns init's exit as it was recorded; a process whose end nobody
-// recorded is killed by what follows.
-func recordedExit(bundle string) *taskapi.DeleteResponse {
+// recorded is killed by what follows. A record that cannot be read, or is another
+// container's, is InvalidArgument beside it.
+func recordedExit(bundle, id string) (*taskapi.DeleteResponse, error) {
 	rec, err := proc.LoadRecord(bundle)
-	if err == nil && rec.State == proc.Stopped.String() {
-		return &taskapi.DeleteResponse{
-			Pid: uint32(rec.PID), ExitStatus: rec.Exit.Status, ExitedAt: timestamppb.New(rec.Exit.At),
-		}
+	switch {
+	case errdefs.IsNotFound(err):
+		return killed(0), nil // it was never created, or is deleted already
+	case err != nil:
+		return killed(0), err
+	case rec.ID != "" && rec.ID != id:
+		return killed(0), fmt.Errorf("the record is that of %q: %w", rec.ID, errdefs.ErrInvalidArgument)
+	case rec.State != proc.Stopped.String():
+		return killed(rec.PID), nil
 	}
 	return &taskapi.DeleteResponse{
-		Pid: uint32(rec.PID), ExitStatus: 128 + uint32(unix.SIGKILL), ExitedAt: timestamppb.Now(),
+		Pid: uint32(rec.PID), ExitStatus: rec.Exit.Status, ExitedAt: timestamppb.New(rec.Exit.At),
+	}, nil
+}
+
+func killed(pid int) *taskapi.DeleteResponse {
+	return &taskapi.DeleteResponse{
+		Pid: uint32(pid), ExitStatus: 128 + uint32(unix.SIGKILL), ExitedAt: timestamppb.Now(),
 	}
 }
 
+// removeFromRunsc removes what is runsc's of the container. Without a state nothing is, if
+// there is no record either: the state is the first that a create writes and the last that
+// goes but for the record. One that is lost or broken must not save the processes of the
+// bundle, so what it says is guessed.
 func removeFromRunsc(ctx context.Context, p bootstrap.Params) error {
 	state, err := loadState(p.Bundle)
 	if errdefs.IsNotFound(err) {
-		return nil
+		if _, rerr := proc.LoadRecord(p.Bundle); errdefs.IsNotFound(rerr) {
+			return nil
+		}
 	}
 	if err != nil {
-		return err
+		state = guessState(p)
 	}
-	return removeContainer(ctx, p.ID, p.Bundle, state)
+	return errors.Join(err, removeContainer(ctx, p.ID, p.Bundle, state))
 }
 
-// removeSocket removes the socket of a shim that does not answer any more.
-func removeSocket(bundle string) error {
-	address, err := bootstrap.ReadAddress(bundle)
+// removeSocket removes the socket of a shim that does not answer any more. If the bundle's
+// address is none, it is the one that a start would have taken.
+func removeSocket(ctx context.Context, p bootstrap.Params) error {
+	address, err := bootstrap.ReadAddress(p.Bundle)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
-	if err != nil {
+	if err == nil {
+		_, err = bootstrap.RemoveStale(ctx, bootstrap.PathOf(address))
 		return err
 	}
-	_, err = bootstrap.RemoveStale(bootstrap.PathOf(address))
-	return err
+	errs := []error{err}
+	for _, group := range []string{p.ID, sandboxOf(p)} {
+		_, err := bootstrap.RemoveStale(ctx, bootstrap.SocketPath(p, group))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }

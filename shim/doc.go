@@ -7,11 +7,27 @@
 // binary without an action.
 //
 //   - shim.go: Main and the choice between those;
-//   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, memory.go and
-//     clients.go go with the serving process;
+//   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, logqueue.go,
+//     memory.go and clients.go go with the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
 //   - forward.go: a sandbox's port-forward;
 //   - state.go: what is kept in a bundle for delete.
+//
+// # What hangs, and what nobody ends
+//
+// A delete is given up in parts, so that the recorded exit, which it reads first, is
+// on stdout in less than 2 s whatever hangs; what it could not do is said on stderr.
+// It kills by the bundle's path, so that a state that is lost, broken or another's
+// saves no process.
+//
+// The log is written by one goroutine from a bounded queue. A disk that hangs, or a
+// FIFO that nobody reads, loses lines, whose number is logged later, and holds nobody
+// up. In a FIFO lines are cut at 4 KiB, but for errors, which have the stacks of
+// panics. A crash of the process is printed past the queue.
+//
+// A shim without a task ends when containerd asks for it. After 10 minutes in which
+// nobody was connected it looks by itself, and ends if there is none: a containerd
+// that dies between its start and its create would leave it for ever.
 //
 // The packages below it:
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -13,12 +14,14 @@ import (
 
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/events"
 	"containerd-shim-runsc/shim/task"
+	"containerd-shim-runsc/utils/safe"
 )
 
 const (
@@ -28,14 +31,26 @@ const (
 
 	// farewell bounds how long it waits for its clients to go.
 	farewell = 500 * time.Millisecond
+
+	// lastLines bounds how long it waits for its log to be written.
+	lastLines = time.Second
+
+	// loneliness is how long a shim without a task and without a connection stays.
+	loneliness = 10 * time.Minute
 )
 
 // serve answers containerd until it is told to end.
 func serve(ctx context.Context, p bootstrap.Params) error {
 	debug.SetGCPercent(gcPercent)
-	if err := useLog(p.ID); err != nil {
+	logs, err := useLog(p.ID)
+	if err != nil {
 		return err
 	}
+	defer func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLines)
+		defer cancel()
+		logs.close(last)
+	}()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
 	}
@@ -53,9 +68,8 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go handleSignals(ctx, stop)
+	safe.Go("handle signals", func() { handleSignals(ctx, stop, logs) })
 
-	clients := newClients()
 	queue := events.NewQueue(sink(p), log.G(ctx))
 	service := task.New(task.Config{
 		Namespace:  p.Namespace,
@@ -63,6 +77,9 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 		Publish:    publisher(queue, p.Namespace),
 		Shutdown:   stop,
 	})
+	// A containerd that died before it has created a task does not end the shim either.
+	clients := newClients(loneliness, service.EndIfIdle)
+	defer clients.stop()
 	tidy, stopTidying := tidyMemory()
 	defer stopTidying()
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(clients), ttrpc.WithUnaryServerInterceptor(tidy))
@@ -72,14 +89,16 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	service.Register(server)
 	failed := make(chan error, 1)
 	// Calls outlive ctx: it ends when the shim should, and they are answered.
-	go func() { failed <- server.Serve(context.WithoutCancel(ctx), listener) }()
+	safe.Go("serve", func() {
+		failed <- safe.Do("serve", func() error { return server.Serve(context.WithoutCancel(ctx), listener) })
+	})
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 		err = fmt.Errorf("serve: %w", err)
 	}
 	// First the socket: without it, a shim that ends cannot be joined.
-	err = errors.Join(err, bootstrap.Remove(p.Socket))
+	err = errors.Join(err, bootstrap.Remove(life, p.Socket))
 	last, cancel := context.WithTimeout(life, lastWords)
 	defer cancel()
 	leave, cancel := context.WithTimeout(last, farewell)
@@ -113,7 +132,7 @@ func sink(p bootstrap.Params) events.Sink {
 
 // handleSignals ends the shim at SIGTERM and SIGINT and logs every goroutine's
 // stack at SIGUSR1.
-func handleSignals(ctx context.Context, stop func()) {
+func handleSignals(ctx context.Context, stop func(), logs io.Writer) {
 	// SIGPIPE is asked for to be ignored: it would end the process when stderr is
 	// a log that nobody reads any more.
 	sigs := make(chan os.Signal, 8)
@@ -126,12 +145,24 @@ func handleSignals(ctx context.Context, stop func()) {
 		case s := <-sigs:
 			switch s {
 			case unix.SIGUSR1:
-				buf := make([]byte, 1<<20)
-				log.L.Infof("stacks of all goroutines:\n%s", buf[:goruntime.Stack(buf, true)])
+				safe.Run("log the stacks", func() { logStacks(logs) })
 			case unix.SIGTERM, unix.SIGINT:
 				log.L.Infof("ending at %s", s)
 				stop()
 			}
 		}
 	}
+}
+
+// logStacks logs every goroutine's stack, in one line however long that is.
+func logStacks(logs io.Writer) {
+	buf := make([]byte, 1<<20)
+	e := log.L.WithTime(time.Now())
+	e.Level, e.Message = logrus.InfoLevel, fmt.Sprintf("stacks of all goroutines:\n%s", buf[:goruntime.Stack(buf, true)])
+	line, err := (&logrus.TextFormatter{}).Format(e)
+	if err != nil {
+		log.L.WithError(err).Error("the stacks cannot be logged")
+		return
+	}
+	_, _ = logs.Write(line) // never fails
 }

@@ -7,14 +7,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v2"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"containerd-shim-runsc/shim/options"
@@ -22,7 +23,16 @@ import (
 	"containerd-shim-runsc/utils/oci"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(sandboxEnv) != "":
+		beSandbox()
+	case os.Getenv(mainEnv) != "":
+		os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
+	default:
+		goleak.VerifyTestMain(m)
+	}
+}
 
 // main runs Main in a bundle and returns what it printed.
 func runMain(t *testing.T, bundle string, args ...string) (status int, stdout []byte, stderr string) {
@@ -91,6 +101,9 @@ func TestR2_DeleteTellsTheRecordedExit(t *testing.T) {
 		"running when the shim died":   {map[string]any{"State": "running"}, "exit 0", 137},
 		"no record at all":             {nil, "exit 0", 137},
 		"a record that cannot be read": {"garbage", "exit 0", 137},
+		"another's record": {
+			map[string]any{"ID": "d", "State": "stopped", "Exit": map[string]any{"Status": 42, "At": time.Unix(1000, 0)}}, "exit 0", 137,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bundle := t.TempDir()
@@ -185,44 +198,53 @@ func TestAStateThatIsNone(t *testing.T) {
 	}
 }
 
-func TestALogWithoutRoomLosesLinesAndHoldsNobodyUp(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := unix.Mkfifo(logFIFO, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := openLogFile("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	fd, err := unix.Dup(int(f.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.SetNonblock(fd, true); err != nil {
-		t.Fatal(err)
-	}
-	line := bytes.Repeat([]byte("x"), 4096)
-	for range 64 {
-		if n, err := (logWriter{fd: fd}).Write(line); n != len(line) || err != nil {
-			t.Fatalf("%d, %v", n, err)
-		}
-	}
-}
-
 func TestClientsGoFirst(t *testing.T) {
-	c := newClients()
+	c := newClients(time.Hour, func() {})
+	defer c.stop()
 	c.wait(t.Context()) // nobody is there
 	a, b := net.Pipe()
 	defer func() { _ = b.Close() }()
-	c.mu.Lock()
-	c.n, c.none = 1, make(chan struct{})
-	c.mu.Unlock()
+	c.came()
 	conn := &client{Conn: a, left: c.left}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	c.wait(ctx) // the context ends the wait
 	_ = conn.Close()
 	c.wait(t.Context())
+}
+
+// A shim that nobody is connected to looks whether it is needed, at a time.
+func TestNobodyComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int32
+		c := newClients(10*time.Minute, func() { looks.Add(1) })
+		want := func(n int32, after time.Duration) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if looks := looks.Load(); looks != n {
+				t.Errorf("%d looks, want %d", looks, n)
+			}
+		}
+		want(0, 10*time.Minute-1)
+		want(1, 1)
+		want(1, time.Hour)
+		c.came()
+		c.came()
+		c.left()
+		want(1, time.Hour) // somebody is connected
+		c.left()
+		want(1, 9*time.Minute)
+		c.came()
+		want(1, time.Hour)
+		c.left()
+		want(2, 10*time.Minute)
+		c.came()
+		c.left()
+		c.stop()
+		want(2, time.Hour)
+		c.came()
+		c.left()
+		want(2, time.Hour)
+	})
 }

@@ -53,14 +53,14 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 	if err != nil {
 		return err
 	}
-	listener, joined, err := bootstrap.Listen(socket)
+	listener, joined, err := bootstrap.Listen(ctx, socket)
 	if err != nil {
 		return err
 	}
 	if !joined {
 		defer func() { _ = listener.Close() }()
 		if err := spawn(ctx, p, opts, group, listener); err != nil {
-			return errors.Join(err, bootstrap.Remove(socket))
+			return errors.Join(err, bootstrap.Remove(ctx, socket))
 		}
 	}
 	_, err = stdout.Write(reply)
@@ -89,7 +89,7 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, group 
 	if err != nil {
 		return err
 	}
-	logFile, err := openLogFile(opts.LogFile(group))
+	logFile, err := openLogFile(ctx, opts.LogFile(group))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/containerd/v2/pkg/identifiers"
+	"github.com/containerd/errdefs"
+
+	"containerd-shim-runsc/shim/bootstrap"
+	"containerd-shim-runsc/shim/options"
 	"containerd-shim-runsc/utils/jsonfile"
+	"containerd-shim-runsc/utils/oci"
 )
 
 // bundleState is what delete needs to know of a container whose shim is gone. It
@@ -36,20 +42,66 @@ const (
 )
 
 func (s bundleState) save(bundle string) error {
-	if err := jsonfile.Write(filepath.Join(bundle, stateName), s); err != nil {
+	if err := jsonfile.Write(filepath.Join(bundle, stateName), maxState, s); err != nil {
 		return fmt.Errorf("shim state: %w", err)
 	}
 	return nil
 }
 
 // loadState reads the state. None is NotFound: runsc has nothing of the container.
-// One that cannot be read as a state is InvalidArgument.
+// One that cannot be read as a state, or says what no state does, is InvalidArgument.
 func loadState(bundle string) (bundleState, error) {
+	path := filepath.Join(bundle, stateName)
 	var s bundleState
-	if err := jsonfile.Read(filepath.Join(bundle, stateName), maxState, &s); err != nil {
+	if err := jsonfile.Read(path, maxState, &s); err != nil {
 		return bundleState{}, fmt.Errorf("shim state: %w", err)
 	}
+	if err := s.check(); err != nil {
+		return bundleState{}, fmt.Errorf("shim state %s: %w: %w", path, err, errdefs.ErrInvalidArgument)
+	}
 	return s, nil
+}
+
+// check finds what in a state cannot be the shim's own words.
+func (s bundleState) check() error {
+	if err := identifiers.Validate(s.SandboxID); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
+	if s.Runsc.Binary == "" {
+		return errors.New("there is no binary")
+	}
+	if !filepath.IsAbs(s.Runsc.Root) {
+		return fmt.Errorf("root %q is no absolute path", s.Runsc.Root)
+	}
+	return nil
+}
+
+// guessState returns the state of a container whose own is lost: that by the configuration
+// of the node.
+func guessState(p bootstrap.Params) bundleState {
+	opts, err := options.FromAny(nil)
+	if err != nil {
+		opts = options.Default()
+	}
+	sandbox := sandboxOf(p)
+	return bundleState{SandboxID: sandbox, Runsc: runscConfig(opts, p.Namespace, sandbox)}
+}
+
+// sandboxOf returns the sandbox that the container belongs to as far as the bundle says it,
+// or its own id.
+func sandboxOf(p bootstrap.Params) string {
+	if s, err := loadState(p.Bundle); err == nil {
+		return s.SandboxID
+	}
+	spec, err := oci.Load(p.Bundle)
+	if err != nil {
+		return p.ID
+	}
+	place, err := oci.PlaceOf(p.ID, spec)
+	if err != nil {
+		return p.ID
+	}
+	return place.SandboxID
 }
 
 // dropState removes the state, if there is one.

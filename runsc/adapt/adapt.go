@@ -1,7 +1,11 @@
 package adapt
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -52,15 +56,17 @@ type Note struct {
 
 // adaptation is one spec on its way through the steps.
 type adaptation struct {
+	*host
 	Options
 	Result
 	spec *specs.Spec
 }
 
 // Spec changes the spec. It refuses one that asks for what cannot be had, and must not
-// be left out, with the errdefs kind that fits.
-func Spec(spec *specs.Spec, o Options) (Result, error) {
-	a := &adaptation{Options: o, spec: spec}
+// be left out, with the errdefs kind that fits. A file system that hangs is given up when ctx
+// ends, and after 10 s: then the error is that of the context, and names the path.
+func Spec(ctx context.Context, spec *specs.Spec, o Options) (Result, error) {
+	a := &adaptation{host: newHost(ctx), Options: o, spec: spec}
 	for _, step := range []func(*adaptation) error{
 		dropAnnotations,
 		nameSandbox,
@@ -84,8 +90,42 @@ func Spec(spec *specs.Spec, o Options) (Result, error) {
 		if err := step(a); err != nil {
 			return Result{}, err
 		}
+		// Some take what they cannot look at for what is not there.
+		if a.hung != nil {
+			return Result{}, a.hung
+		}
 	}
+	a.limitNotes()
 	return a.Result, nil
+}
+
+const (
+	// maxNotes is how many notes a spec gets, and maxNote how long one can be, in bytes.
+	// More nobody reads, and who writes the spec would fill the log with it.
+	maxNotes = 20
+	maxNote  = 1024
+)
+
+// limitNotes leaves of too many notes the first, those of somebody's choice before the
+// others, and of long ones the begin.
+func (a *adaptation) limitNotes() {
+	if n := len(a.Notes) - maxNotes; n > 0 {
+		slices.SortStableFunc(a.Notes, func(x, y Note) int { return cmp.Compare(rank(x), rank(y)) })
+		a.Notes = a.Notes[:maxNotes]
+		a.note("and %d things more", n)
+	}
+	for i := range a.Notes {
+		if n := &a.Notes[i]; len(n.Text) > maxNote {
+			n.Text = strings.ToValidUTF8(n.Text[:maxNote], "") + "…"
+		}
+	}
+}
+
+func rank(n Note) int {
+	if n.Usual {
+		return 1
+	}
+	return 0
 }
 
 // note records what is not done.

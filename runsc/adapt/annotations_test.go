@@ -38,7 +38,7 @@ func TestDropAnnotations(t *testing.T) {
 				spec.Annotations = maps.Clone(pods)
 			}
 			before := len(spec.Annotations)
-			a := &adaptation{Options: flags(t, tt.flags), spec: spec}
+			a := &adaptation{host: newHost(t.Context()), Options: flags(t, tt.flags), spec: spec}
 			if err := dropAnnotations(a); err != nil {
 				t.Fatal(err)
 			}

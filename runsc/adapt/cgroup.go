@@ -108,7 +108,7 @@ func limitPod(a *adaptation) error {
 		// RuntimeClass.
 		set, err := cgroup.At(dir).Limits()
 		if err != nil {
-			return fmt.Errorf("limits of the pod's cgroup: %w", err)
+			return fmt.Errorf("limits of the pod's cgroup: %w: %w", err, errdefs.ErrFailedPrecondition)
 		}
 		if set.Memory > 0 {
 			a.Pod.Memory, a.Pod.Known, a.Pod.Kubelet = set.Memory, true, true
@@ -174,7 +174,7 @@ func (a *adaptation) saidLimits() (said saidLimits, err error) {
 		return said, nil
 	}
 	said.Memory = max(values[podMemory], 0)
-	said.Shares = uint64(max(values[podShares], 0))
+	said.Shares = min(uint64(max(values[podShares], 0)), cgroup.MaxShares)
 	if quota, period := values[podQuota], values[podPeriod]; quota > 0 {
 		said.Quota = cgroup.Quota(quota, uint64(max(period, 0)))
 	}

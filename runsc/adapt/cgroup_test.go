@@ -54,7 +54,7 @@ func TestT9_CgroupOfThePod(t *testing.T) {
 		"kubepods-besteffort-poda1_b2.slice:cri-containerd:0123456789": systemds("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda1_b2.slice"),
 	} {
 		s := podSpec(path, map[string]string{"io.kubernetes.cri.sandbox-uid": uid})
-		if _, err := Spec(s, root()); err != nil {
+		if _, err := Spec(t.Context(), s, root()); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Annotations[CgroupParent]; got != want {
@@ -67,7 +67,7 @@ func TestT9_CgroupOfThePod(t *testing.T) {
 	// A pod's author has no say in it.
 	for path, want := range map[string]string{"/kubepods/pod1/web": "/kubepods/pod1", "/web": ""} {
 		s := podSpec(path, map[string]string{CgroupParent: "/system.slice", MadeCgroup: "true"})
-		r, err := Spec(s, root())
+		r, err := Spec(t.Context(), s, root())
 		if err != nil || s.Annotations[CgroupParent] != want || (s.Annotations[MadeCgroup] != "") != (want != "") {
 			t.Errorf("%s: %v, %v", path, err, s.Annotations)
 		}
@@ -78,7 +78,7 @@ func TestT9_CgroupOfThePod(t *testing.T) {
 	// A container that is in no pod keeps its cgroup and its limits.
 	s := podSpec("/kubepods/pod1/web", nil)
 	s.Annotations = nil
-	if r, err := Spec(s, root()); err != nil || s.Annotations[CgroupParent] != "" || r.Pod != nil {
+	if r, err := Spec(t.Context(), s, root()); err != nil || s.Annotations[CgroupParent] != "" || r.Pod != nil {
 		t.Errorf("%v, %v, %v", err, s.Annotations, r.Pod)
 	}
 }
@@ -110,7 +110,7 @@ func TestT9_LimitsOfThePod(t *testing.T) {
 	} {
 		s := podSpec("/kubepods/pod1/web", tt.annotations)
 		s.Linux.Resources = &tt.spec
-		r, err := Spec(s, root())
+		r, err := Spec(t.Context(), s, root())
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -122,7 +122,7 @@ func TestT9_LimitsOfThePod(t *testing.T) {
 			t.Errorf("%s: the spec has %+v, want %+v", name, got, tt.want.Limits)
 		}
 	}
-	_, err := Spec(podSpec("/kubepods/pod1/web", said("memory", "much")), root())
+	_, err := Spec(t.Context(), podSpec("/kubepods/pod1/web", said("memory", "much")), root())
 	if !errdefs.IsInvalidArgument(err) {
 		t.Errorf("a limit that is no number: %v", err)
 	}

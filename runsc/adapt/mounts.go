@@ -2,7 +2,6 @@ package adapt
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -170,25 +169,27 @@ func (a *adaptation) checkSubmounts(m *specs.Mount) error {
 	if !isBind(*m) || slices.Contains(m.Options, "rbind") || a.sharesUserNamespace() {
 		return nil
 	}
-	source, err := filepath.EvalSymlinks(a.onHost(m.Source))
+	source, err := a.resolve(a.onHost(m.Source))
+	if a.hung != nil {
+		return a.hung
+	}
 	if err != nil {
 		return fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	if fi, err := os.Stat(source); err != nil || !fi.IsDir() {
+	if fi, err := a.stat(source); err != nil || !fi.IsDir() {
 		return err
 	}
-	below, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) {
-		found := strings.HasPrefix(info.Mountpoint, strings.TrimSuffix(source, "/")+"/")
-		return !found, found
-	})
+	all, err := a.mounts()
 	if err != nil {
 		return fmt.Errorf("look for mounts below %s: %w", source, err)
 	}
-	if len(below) == 0 {
+	below := strings.TrimSuffix(source, "/") + "/"
+	first := slices.IndexFunc(all, func(info *mountinfo.Info) bool { return strings.HasPrefix(info.Mountpoint, below) })
+	if first < 0 {
 		return nil
 	}
 	return fmt.Errorf("the option is bind and not rbind, and %s is mounted below the source: gVisor can only serve both: %w",
-		below[0].Mountpoint, errdefs.ErrNotImplemented)
+		all[first].Mountpoint, errdefs.ErrNotImplemented)
 }
 
 // sharesUserNamespace tells whether runsc lets what serves files be in the host's user

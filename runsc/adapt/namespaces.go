@@ -25,9 +25,9 @@ func namespace(spec *specs.Spec, kind specs.LinuxNamespaceType) (ns specs.LinuxN
 
 // isHosts tells whether a path is that of one of the shim's own namespaces, which are
 // the host's.
-func isHosts(path, file string) bool {
+func (a *adaptation) isHosts(path, file string) bool {
 	// Not of the process: its first thread may be elsewhere for a moment.
-	return path != "" && sameFile(path, "/proc/thread-self/ns/"+file)
+	return path != "" && a.sameFile(path, "/proc/thread-self/ns/"+file)
 }
 
 // takeUserNamespace makes runsc put the sandbox and what serves its files into a user
@@ -43,7 +43,7 @@ func takeUserNamespace(a *adaptation) error {
 		return nil
 	}
 	linux := a.spec.Linux
-	if isHosts(ns.Path, "user") {
+	if a.isHosts(ns.Path, "user") {
 		linux.Namespaces = slices.DeleteFunc(linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 		linux.UIDMappings, linux.GIDMappings = nil, nil
 		a.Changed = true
@@ -94,19 +94,19 @@ func noteNamespaces(a *adaptation) error {
 // noteHosts notes what a sandbox would share with the host or with another sandbox.
 func (a *adaptation) noteHosts() error {
 	switch pid, ok := namespace(a.spec, specs.PIDNamespace); {
-	case !ok, isHosts(pid.Path, "pid"):
+	case !ok, a.isHosts(pid.Path, "pid"):
 		a.note("gVisor cannot show the host's processes: the container sees those of its sandbox")
 	case pid.Path != "":
 		a.note("gVisor cannot join the pid namespace %s: the container sees the processes of its sandbox", pid.Path)
 	}
-	if ipc, ok := namespace(a.spec, specs.IPCNamespace); !ok || isHosts(ipc.Path, "ipc") {
+	if ipc, ok := namespace(a.spec, specs.IPCNamespace); !ok || a.isHosts(ipc.Path, "ipc") {
 		a.note("gVisor cannot share IPC objects with the host: the sandbox has its own")
 	} else if ipc.Path != "" {
 		// As CRI-O does for each pod, with one that is new.
 		a.usual("gVisor does not join IPC namespaces: the sandbox has IPC objects of its own")
 	}
 	uts, ok := namespace(a.spec, specs.UTSNamespace)
-	if ok && !isHosts(uts.Path, "uts") || a.spec.Hostname != "" {
+	if ok && !a.isHosts(uts.Path, "uts") || a.spec.Hostname != "" {
 		return nil
 	}
 	// There is no way to share the host's name, so the sandbox gets what it is now.

@@ -19,7 +19,7 @@ const (
 // the last word: with network = "sandbox" in it, nothing in a sandbox gets to the host's.
 func useHostNetwork(a *adaptation) error {
 	ns, named := namespace(a.spec, specs.NetworkNamespace)
-	if named && !isHosts(ns.Path, "net") {
+	if named && !a.isHosts(ns.Path, "net") {
 		return nil
 	}
 	switch configured := a.network(); configured {

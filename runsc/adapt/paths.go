@@ -66,7 +66,10 @@ func (a *adaptation) find(path string) (spot, error) {
 		return spot{}, fmt.Errorf("want an absolute path: %w", errdefs.ErrInvalidArgument)
 	}
 	rootfs := a.onHost(a.spec.Root.Path)
-	source, err := confs.RootPath(rootfs, path)
+	source, err := a.below(rootfs, path)
+	if errors.Is(err, unix.ENOTDIR) {
+		return spot{kind: absent, mount: -1}, nil
+	}
 	if err != nil {
 		return spot{}, err
 	}
@@ -93,12 +96,32 @@ func (a *adaptation) find(path string) (spot, error) {
 	case below == "":
 		s.source = a.onHost(m.Source)
 	default:
-		if s.source, err = confs.RootPath(a.onHost(m.Source), below); err != nil {
+		s.source, err = a.below(a.onHost(m.Source), below)
+		if errors.Is(err, unix.ENOTDIR) {
+			return s, nil
+		}
+		if err != nil {
 			return spot{}, err
 		}
 	}
-	s.kind, err = kindOf(s.source)
+	s.kind, err = a.kindOf(s.source)
 	return s, err
+}
+
+// below resolves a path as if the root were a container's.
+func (a *adaptation) below(root, path string) (string, error) {
+	is, err := within(a.host, "resolve "+path+" in "+root, func() (string, error) { return confs.RootPath(root, path) })
+	var errno unix.Errno
+	if err != nil && a.hung == nil && (!errors.As(err, &errno) || isOfPath(errno)) {
+		// Links in a circle are continuity's own error.
+		err = fmt.Errorf("%w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return is, err
+}
+
+// isOfPath tells of an error that the path itself has, wherever it leads.
+func isOfPath(errno unix.Errno) bool {
+	return errno == unix.EINVAL || errno == unix.ENAMETOOLONG || errno == unix.ELOOP
 }
 
 // isWithin tells whether a path is a directory or something in it.
@@ -107,8 +130,8 @@ func isWithin(path, dir string) bool {
 }
 
 // kindOf tells what a path on the host leads to.
-func kindOf(path string) (kind, error) {
-	fi, err := os.Stat(path)
+func (a *adaptation) kindOf(path string) (kind, error) {
+	fi, err := a.stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return absent, nil

@@ -67,14 +67,14 @@ func TestUsualPathsNeedNothing(t *testing.T) {
 	s := plainSpec()
 	s.Linux.MaskedPaths = []string{"/proc/acpi", "/proc/kcore", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap"}
 	s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"}
-	r, err := Spec(s, flags(t, nil))
+	r, err := Spec(t.Context(), s, flags(t, nil))
 	if err != nil || r.Changed || len(r.Flags) > 0 || len(r.Notes) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
 func TestPlainSpecNeedsNothing(t *testing.T) {
-	r, err := Spec(plainSpec(), flags(t, nil))
+	r, err := Spec(t.Context(), plainSpec(), flags(t, nil))
 	if err != nil || r.Changed || len(r.Flags) > 0 || len(r.Notes) > 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -123,7 +123,7 @@ func TestNotes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := plainSpec()
 			tt.edit(s)
-			r, err := Spec(s, flags(t, nil))
+			r, err := Spec(t.Context(), s, flags(t, nil))
 			if err != nil || len(r.Notes) != 1 || !has(r, tt.usual, tt.words...) {
 				t.Errorf("%+v, %v", r.Notes, err)
 			}
@@ -156,7 +156,7 @@ func TestNotesOfResources(t *testing.T) {
 				s, o := plainSpec(), flags(t, nil)
 				o.Place.Root = alone
 				s.Linux.Resources = &tt.res
-				r, err := Spec(s, o)
+				r, err := Spec(t.Context(), s, o)
 				if err != nil || has(r, tt.usual, tt.words...) == alone {
 					t.Errorf("alone %t: %+v, %v", alone, r.Notes, err)
 				}
@@ -169,7 +169,7 @@ func TestFlagsMakeNotesNeedless(t *testing.T) {
 	s := plainSpec()
 	s.Linux.Seccomp = &specs.LinuxSeccomp{}
 	s.Process.Capabilities = &specs.LinuxCapabilities{Permitted: []string{"CAP_NET_RAW"}}
-	r, err := Spec(s, flags(t, map[string]string{"oci-seccomp": "true", "net-raw": "true"}))
+	r, err := Spec(t.Context(), s, flags(t, map[string]string{"oci-seccomp": "true", "net-raw": "true"}))
 	if err != nil || len(r.Notes) > 0 {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
@@ -180,16 +180,16 @@ func TestSysctlsThatHold(t *testing.T) {
 	s.Linux.Sysctl = map[string]string{
 		"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647", "fs.nr_open": "4096",
 	}
-	if r, err := Spec(s, flags(t, nil)); err != nil || len(r.Notes) > 0 {
+	if r, err := Spec(t.Context(), s, flags(t, nil)); err != nil || len(r.Notes) > 0 {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
 	s.Linux.Sysctl["net.ipv4.ip_unprivileged_port_start"] = "1024"
-	if r, err := Spec(s, flags(t, nil)); err != nil || !has(r, false, "port_start=1024") {
+	if r, err := Spec(t.Context(), s, flags(t, nil)); err != nil || !has(r, false, "port_start=1024") {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
 	// The sandbox is there already.
 	delete(s.Linux.Sysctl, "net.ipv4.ip_unprivileged_port_start")
-	if r, err := Spec(s, in("pod", flags(t, nil))); err != nil || !has(r, false, "fs.nr_open=4096") {
+	if r, err := Spec(t.Context(), s, in("pod", flags(t, nil))); err != nil || !has(r, false, "fs.nr_open=4096") {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
 }
@@ -200,7 +200,7 @@ func TestManyDevicesAreOneNote(t *testing.T) {
 		s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{Path: "/dev/sd" + name, Type: "b", Major: 8})
 	}
 	s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{Path: "/dev/null", Type: "c", Major: 1, Minor: 3})
-	if r, err := Spec(s, flags(t, nil)); err != nil || len(r.Notes) != 1 || !has(r, false, "/dev/sda", "and 5 more") {
+	if r, err := Spec(t.Context(), s, flags(t, nil)); err != nil || len(r.Notes) != 1 || !has(r, false, "/dev/sda", "and 5 more") {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
 }
@@ -230,7 +230,7 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := plainSpec()
 			tt.edit(s)
-			_, err := Spec(s, flags(t, nil))
+			_, err := Spec(t.Context(), s, flags(t, nil))
 			if err == nil || !tt.is(err) || !strings.Contains(err.Error(), tt.word) {
 				t.Error(err)
 			}
@@ -243,7 +243,7 @@ func TestRecursiveOptions(t *testing.T) {
 	s.Mounts = append(s.Mounts, specs.Mount{
 		Destination: "/v", Type: "bind", Source: "/etc", Options: []string{"rbind", "rro", "rnosuid", "rprivate", "noexec"},
 	})
-	r, err := Spec(s, flags(t, nil))
+	r, err := Spec(t.Context(), s, flags(t, nil))
 	if err != nil || !r.Changed || len(r.Notes) > 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -291,7 +291,7 @@ func TestHostNetwork(t *testing.T) {
 			if tt.inside {
 				o = in("pod", o)
 			}
-			r, err := Spec(s, o)
+			r, err := Spec(t.Context(), s, o)
 			if tt.is != nil {
 				if !tt.is(err) {
 					t.Error(err)
@@ -317,7 +317,7 @@ func TestUserNamespace(t *testing.T) {
 	s := plainSpec()
 	withUser(s, "/proc/1/ns/mnt", 65536)
 	s.Mounts[4] = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rro", "nosuid"}}
-	r, err := Spec(s, flags(t, nil))
+	r, err := Spec(t.Context(), s, flags(t, nil))
 	if ns, ok := namespace(s, specs.UserNamespace); err != nil || !r.Changed || !ok || ns.Path != "" || len(s.Linux.UIDMappings) != 1 {
 		t.Errorf("%+v, %+v, %v", s.Linux, r, err)
 	}
@@ -327,7 +327,7 @@ func TestUserNamespace(t *testing.T) {
 
 	s = plainSpec()
 	withUser(s, "/proc/thread-self/ns/user", 65536)
-	r, err = Spec(s, flags(t, nil))
+	r, err = Spec(t.Context(), s, flags(t, nil))
 	if _, ok := namespace(s, specs.UserNamespace); err != nil || !r.Changed || ok || len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 {
 		t.Errorf("%+v, %+v, %v", s.Linux, r, err)
 	}
@@ -341,7 +341,7 @@ func TestHostName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := Spec(s, flags(t, nil)); err != nil || !r.Changed || s.Hostname != name {
+	if r, err := Spec(t.Context(), s, flags(t, nil)); err != nil || !r.Changed || s.Hostname != name {
 		t.Errorf("%q, %+v, %v", s.Hostname, r, err)
 	}
 }
@@ -349,17 +349,17 @@ func TestHostName(t *testing.T) {
 func TestContainersShareLimits(t *testing.T) {
 	s := plainSpec()
 	s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 9, Hard: 9}}
-	if r, err := Spec(s, flags(t, nil)); err != nil || len(r.Notes) > 0 {
+	if r, err := Spec(t.Context(), s, flags(t, nil)); err != nil || len(r.Notes) > 0 {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
-	if r, err := Spec(s, in("pod", flags(t, nil))); err != nil || !has(r, false, "resource limits") {
+	if r, err := Spec(t.Context(), s, in("pod", flags(t, nil))); err != nil || !has(r, false, "resource limits") {
 		t.Errorf("%+v, %v", r.Notes, err)
 	}
 }
 
 func TestContainersShare(t *testing.T) {
 	s := plainSpec()
-	if r, err := Spec(s, in("pod", flags(t, nil))); err != nil || len(r.Notes) != 1 || !has(r, true, "network, ipc, uts") {
+	if r, err := Spec(t.Context(), s, in("pod", flags(t, nil))); err != nil || len(r.Notes) != 1 || !has(r, true, "network, ipc, uts") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -47,17 +48,21 @@ func keepSubmounts(a *adaptation) error {
 // writableBelow returns mounts for what is mounted writably below the source of a mount.
 // What is mounted below one of them comes with it.
 func (a *adaptation) writableBelow(m specs.Mount) ([]specs.Mount, error) {
-	source, err := filepath.EvalSymlinks(a.onHost(m.Source))
+	source, err := a.resolve(a.onHost(m.Source))
+	if a.hung != nil {
+		return nil, a.hung
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("source: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	within := strings.TrimSuffix(source, "/") + "/"
-	infos, err := mountinfo.GetMounts(func(info *mountinfo.Info) (skip, stop bool) {
-		return !strings.HasPrefix(info.Mountpoint, within) || isKernels(info.FSType), false
-	})
+	all, err := a.mounts()
 	if err != nil {
 		return nil, fmt.Errorf("look for mounts below %s: %w", source, err)
 	}
+	infos := slices.DeleteFunc(slices.Clone(all), func(info *mountinfo.Info) bool {
+		return !strings.HasPrefix(info.Mountpoint, within) || isKernels(info.FSType)
+	})
 	slices.SortFunc(infos, func(x, y *mountinfo.Info) int { return strings.Compare(x.Mountpoint, y.Mountpoint) })
 	var list []specs.Mount
 	for _, info := range infos {

@@ -3,7 +3,6 @@ package adapt
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -47,7 +46,7 @@ func hintVolumes(a *adaptation) error {
 	if err != nil {
 		return err
 	}
-	names, err := p.emptyDirs()
+	names, err := a.emptyDirs(p)
 	if err != nil {
 		return err
 	}
@@ -91,7 +90,7 @@ func (h *hints) has(name string) bool {
 // add adds a hint. runsc refuses two of one source.
 func (h *hints) add(n hint) {
 	for _, o := range h.list {
-		if sameFile(o.source, n.source) {
+		if h.sameFile(o.source, n.source) {
 			h.note("volume %s: ignored, as its source %s is also that of %s", n.name, n.source, o.name)
 			return
 		}
@@ -104,7 +103,7 @@ func (h *hints) add(n hint) {
 func (h *hints) addGiven(n hint) error {
 	n.given = n.source != ""
 	if !n.given {
-		source, err := h.pod.volume(n.name)
+		source, err := h.volume(h.pod, n.name)
 		if err != nil {
 			return err
 		}
@@ -116,7 +115,7 @@ func (h *hints) addGiven(n hint) error {
 			return h.addEmptyDir(n)
 		}
 		n.source = source
-	} else if _, err := os.Stat(n.source); err != nil {
+	} else if _, err := h.stat(n.source); err != nil {
 		h.note("the annotations %s%s.* are ignored: %v", hintPrefix, n.name, err)
 		return nil
 	}
@@ -150,7 +149,7 @@ func (h *hints) addGiven(n hint) error {
 // host's, for every container.
 func (h *hints) addEmptyDir(n hint) error {
 	n.source = filepath.Join(h.pod.dir, "volumes", emptyDirPlugin, n.name)
-	e, err := lookAt(n.source)
+	e, err := within(h.host, "look at "+n.source, func() (emptyDir, error) { return lookAt(h.ctx, n.source) })
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", n.name, err)
 	}
@@ -212,16 +211,16 @@ func (h *hints) addShm() error {
 		return nil
 	}
 	source := h.spec.Mounts[i].Source
-	if sameFile(source, shmPath) {
+	if h.sameFile(source, shmPath) {
 		return nil
 	}
-	is, size, err := tmpfsSize(source)
-	if err != nil || !is {
+	fs, err := within(h.host, "look at "+source, func() (tmpfs, error) { return tmpfsAt(source) })
+	if err != nil || !fs.is {
 		return err
 	}
 	options := "mode=1777"
-	if size > 0 {
-		options += ",size=" + strconv.FormatUint(size, 10)
+	if fs.size > 0 {
+		options += ",size=" + strconv.FormatUint(fs.size, 10)
 	}
 	h.add(hint{name: shmName, source: source, kind: typeTmpfs, share: sharePod, options: options, memory: true, ours: true})
 	return nil
@@ -251,18 +250,4 @@ func (h *hints) suitRunsc() error {
 		o.options, o.memory = "", o.inSandbox()
 	}
 	return nil
-}
-
-// sameFile tells that two paths lead to the same file. They may differ, as CRI resolves
-// symbolic links.
-func sameFile(a, b string) bool {
-	if a == b {
-		return true
-	}
-	sa, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	sb, err := os.Stat(b)
-	return err == nil && os.SameFile(sa, sb)
 }

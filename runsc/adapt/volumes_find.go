@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +39,7 @@ func (a *adaptation) findPod() (pod, error) {
 		return p, nil
 	}
 	for _, root := range kubeletRoots(a.Volumes.KubeletRoot) {
-		dir, err := filepath.EvalSymlinks(filepath.Join(root, "pods", p.uid))
+		dir, err := a.resolve(filepath.Join(root, "pods", p.uid))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -51,9 +53,12 @@ func (a *adaptation) findPod() (pod, error) {
 		return p, nil
 	}
 	var err error
-	p.dir, err = mountedPod(p.uid)
+	p.dir, err = a.mountedPod(p.uid)
 	return p, err
 }
+
+// maxUID is the length of the longest name of a file, in bytes.
+const maxUID = 255
 
 // podUID returns the pod's uid, or "" if there is none that can name a folder.
 func (a *adaptation) podUID() string {
@@ -64,7 +69,7 @@ func (a *adaptation) podUID() string {
 			uid = name[strings.LastIndex(name, "_")+1:]
 		}
 	}
-	if strings.ContainsAny(uid, "/ ") || strings.Trim(uid, ".") == "" {
+	if len(uid) > maxUID || strings.ContainsAny(uid, "/ ") || strings.ContainsFunc(uid, unicode.IsControl) || strings.Trim(uid, ".") == "" {
 		return ""
 	}
 	return uid
@@ -81,19 +86,13 @@ func kubeletRoots(configured string) []string {
 
 // mountedPod finds the folder of a pod by a volume that is mounted there, as that with the
 // pod's service account is.
-func mountedPod(uid string) (string, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+func (a *adaptation) mountedPod(uid string) (string, error) {
+	all, err := a.mounts()
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		if len(fields) < 5 {
-			continue
-		}
-		root, _, ok := strings.Cut(fields[4], "/pods/"+uid+"/volumes/")
-		// Bytes that the table escapes are in no kubelet's path.
-		if ok && !strings.Contains(root, `\`) {
+	for _, info := range all {
+		if root, _, ok := strings.Cut(info.Mountpoint, "/pods/"+uid+"/volumes/"); ok {
 			return filepath.Join(root, "pods", uid), nil
 		}
 	}
@@ -101,17 +100,18 @@ func mountedPod(uid string) (string, error) {
 }
 
 // volume finds a volume of any kind by its name. It returns "" if there is none.
-func (p pod) volume(name string) (string, error) {
+func (a *adaptation) volume(p pod, name string) (string, error) {
 	if p.dir == "" {
 		return "", nil
 	}
-	plugins, err := readDir(filepath.Join(p.dir, "volumes"))
+	plugins, err := a.readDir(filepath.Join(p.dir, "volumes"))
 	for _, plugin := range plugins {
 		path := filepath.Join(p.dir, "volumes", plugin, name)
 		if plugin == csiPlugin {
 			path = filepath.Join(path, "mount")
 		}
-		if st, err := os.Lstat(path); err == nil && st.IsDir() {
+		st, err := within(a.host, "stat "+path, func() (os.FileInfo, error) { return os.Lstat(path) })
+		if err == nil && st.IsDir() {
 			return path, nil
 		}
 	}
@@ -119,11 +119,11 @@ func (p pod) volume(name string) (string, error) {
 }
 
 // emptyDirs returns the names of the pod's emptyDirs.
-func (p pod) emptyDirs() ([]string, error) {
+func (a *adaptation) emptyDirs(p pod) ([]string, error) {
 	if p.dir == "" {
 		return nil, nil
 	}
-	return readDir(filepath.Join(p.dir, "volumes", emptyDirPlugin))
+	return a.readDir(filepath.Join(p.dir, "volumes", emptyDirPlugin))
 }
 
 // isEmptyDir tells that a path is that of one of the pod's emptyDirs.
@@ -132,8 +132,8 @@ func (p pod) isEmptyDir(path string) bool {
 }
 
 // readDir returns the sorted names in a folder that need not exist.
-func readDir(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+func (a *adaptation) readDir(dir string) ([]string, error) {
+	entries, err := within(a.host, "read "+dir, func() ([]os.DirEntry, error) { return os.ReadDir(dir) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -164,7 +164,8 @@ type emptyDir struct {
 
 // lookAt looks at an emptyDir. What a sandbox that is gone has left in it is removed, and
 // does not count: the sandbox of a pod is made anew if its processes or the machine broke down.
-func lookAt(path string) (emptyDir, error) {
+// When ctx has ended nothing is removed any more.
+func lookAt(ctx context.Context, path string) (emptyDir, error) {
 	var e emptyDir
 	var st, parent unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
@@ -175,33 +176,40 @@ func lookAt(path string) (emptyDir, error) {
 	}
 	e.mode, e.uid, e.gid = st.Mode&0o7777, st.Uid, st.Gid
 	if st.Dev != parent.Dev {
-		var err error
-		e.memory, e.size, err = tmpfsSize(path)
-		e.foreign = !e.memory
+		fs, err := tmpfsAt(path)
+		e.memory, e.size, e.foreign = fs.is, fs.size, !fs.is
 		if err != nil || e.foreign {
 			return e, err
 		}
 	}
 	var err error
-	e.used, err = isUsed(path)
+	e.used, err = isUsed(ctx, path)
 	return e, err
 }
 
-// tmpfsSize tells whether a path is in a tmpfs, and its size.
-func tmpfsSize(path string) (is bool, size uint64, err error) {
+// tmpfs tells whether a path is in one, and its size in bytes, 0 for no limit.
+type tmpfs struct {
+	is   bool
+	size uint64
+}
+
+func tmpfsAt(path string) (tmpfs, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
-		return false, 0, &os.PathError{Op: "statfs", Path: path, Err: err}
+		return tmpfs{}, &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return st.Type == unix.TMPFS_MAGIC, st.Blocks * uint64(st.Bsize), nil
+	return tmpfs{is: st.Type == unix.TMPFS_MAGIC, size: st.Blocks * uint64(st.Bsize)}, nil
 }
 
 // filestorePrefix begins the name of the file in which a sandbox keeps a volume that is on
 // disk (fsutil.SelfFilestorePrefix in runsc). The sandbox's id follows.
 const filestorePrefix = ".gvisor.filestore."
 
-func isUsed(dir string) (bool, error) {
-	f, err := os.Open(dir)
+// maxStale is how many files of sandboxes that are gone an emptyDir may have.
+const maxStale = 4096
+
+func isUsed(ctx context.Context, dir string) (bool, error) {
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false, err
 	}
@@ -213,9 +221,12 @@ func isUsed(dir string) (bool, error) {
 			if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), filestorePrefix) {
 				return true, nil
 			}
+			if len(stale) == maxStale {
+				return true, nil
+			}
 			stale = append(stale, filepath.Join(dir, e.Name()))
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && ctx.Err() == nil {
 			return false, removeFiles(stale)
 		}
 		if err != nil {

@@ -107,7 +107,7 @@ func (m *mounts) match() error {
 // older ones did not.
 func (m *mounts) find(source string) (h *hint, part bool) {
 	for _, h := range m.hints {
-		if h.source == source || !h.given && sameFile(h.source, source) {
+		if h.source == source || !h.given && m.sameFile(h.source, source) {
 			return h, false
 		}
 	}

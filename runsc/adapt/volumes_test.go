@@ -1,6 +1,7 @@
 package adapt
 
 import (
+	"context"
 	"math"
 	"os"
 	"path/filepath"
@@ -46,7 +47,7 @@ func volumeSpec(annotations map[string]string, mounts ...specs.Mount) *specs.Spe
 
 // volumeSteps runs the steps about volumes.
 func volumeSteps(spec *specs.Spec, o Options) (*adaptation, error) {
-	a := &adaptation{Options: o, spec: spec}
+	a := &adaptation{host: newHost(context.Background()), Options: o, spec: spec}
 	for _, step := range []func(*adaptation) error{hintVolumes, mountVolumes} {
 		if err := step(a); err != nil {
 			return nil, err
@@ -259,7 +260,7 @@ func TestVolumes_Used(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			used, err := isUsed(dir)
+			used, err := isUsed(t.Context(), dir)
 			if err != nil || used != tc.used {
 				t.Errorf("used is %t, %v", used, err)
 			}

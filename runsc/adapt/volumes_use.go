@@ -1,16 +1,14 @@
 package adapt
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/utils/dirlock"
 	"containerd-shim-runsc/utils/jsonfile"
 )
 
@@ -40,7 +38,7 @@ func (m *mounts) keepFolders(shared map[string]bool) (folders []string, err erro
 	if len(shared) == 0 {
 		return nil, nil
 	}
-	unlock, err := lockDir(m.SandboxBundle)
+	unlock, err := dirlock.Lock(m.ctx, m.SandboxBundle)
 	if err != nil {
 		return nil, fmt.Errorf("the volumes of its sandbox: %w", err)
 	}
@@ -70,26 +68,8 @@ func (m *mounts) keepFolders(shared map[string]bool) (folders []string, err erro
 	if maps.Equal(uses, before) {
 		return folders, nil
 	}
-	if err := jsonfile.Write(path, uses); err != nil {
+	if err := jsonfile.Write(path, maxUses, uses); err != nil {
 		return nil, fmt.Errorf("the volumes of its sandbox: %w", err)
 	}
 	return folders, nil
-}
-
-// lockDir locks a folder against those who call it too.
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(&os.PathError{Op: "lock", Path: dir, Err: err}, f.Close())
-	}
-	return func() { _ = f.Close() }, nil
 }

@@ -76,18 +76,3 @@ func TestReadState(t *testing.T) {
 		}
 	}
 }
-
-func FuzzState(f *testing.F) {
-	for _, text := range []string{"", "{}", `{"sandbox":null}`, `{"sandbox":{"uid":1}}`, `{"sandbox":{"uid":"x","gid":0}}`, "\x00"} {
-		f.Add([]byte(text))
-	}
-	path := filepath.Join(f.TempDir(), "c.state")
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ReadState(path); err != nil && !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%q: %v", b, err)
-		}
-	})
-}

@@ -21,6 +21,7 @@ const (
 	MethodStats     = "containerManager.Event"
 	MethodPause     = "containerManager.Pause"
 	MethodResume    = "containerManager.Resume"
+	MethodDestroy   = "containerManager.DestroySubcontainer"
 )
 
 // Sandbox is a sandbox that is asked over its socket. Its methods may be called
@@ -39,6 +40,9 @@ type Sandbox struct {
 // New returns the sandbox whose control socket has this path. There is no connection
 // yet.
 func New(path string) *Sandbox { return &Sandbox{path: path} }
+
+// Path returns the path of the control socket.
+func (s *Sandbox) Path() string { return s.path }
 
 // Close keeps no connection any more. Calls under way go on, and others can be made. A
 // sandbox whose init has ended waits some seconds for its connections to go.
@@ -221,7 +225,12 @@ func (s *Sandbox) Signal(ctx context.Context, to Target, sig unix.Signal) error 
 	return s.call(ctx, MethodSignal, arg, nil)
 }
 
-// Processes returns the in-sandbox pids of the container's processes.
+// MaxProcesses is how many processes a container can have: gVisor has no more numbers
+// (kernel.TasksLimit).
+const MaxProcesses = 1 << 16
+
+// Processes returns the in-sandbox pids of the container's processes. More than
+// MaxProcesses are Unreadable.
 func (s *Sandbox) Processes(ctx context.Context, container string) ([]int, error) {
 	// control.Process
 	var list []struct {
@@ -229,6 +238,9 @@ func (s *Sandbox) Processes(ctx context.Context, container string) ([]int, error
 	}
 	if err := s.call(ctx, MethodProcesses, container, &list); err != nil {
 		return nil, err
+	}
+	if len(list) > MaxProcesses {
+		return nil, &Error{Method: MethodProcesses, Outcome: Unreadable, Err: fmt.Errorf("it names %d processes", len(list))}
 	}
 	pids := make([]int, 0, len(list))
 	for _, p := range list {
@@ -273,4 +285,10 @@ func (s *Sandbox) Pause(ctx context.Context) error {
 // Resume undoes one Pause.
 func (s *Sandbox) Resume(ctx context.Context) error {
 	return s.call(ctx, MethodResume, nil, nil)
+}
+
+// Destroy ends the processes of a container that is not the sandbox's root, and makes the
+// sandbox forget it.
+func (s *Sandbox) Destroy(ctx context.Context, container string) error {
+	return s.call(ctx, MethodDestroy, container, nil)
 }

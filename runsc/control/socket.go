@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 const (
@@ -27,7 +29,7 @@ const (
 	// A sandbox that has too many calls to accept is tried again after a pause that
 	// grows between these.
 	minPause = time.Millisecond
-	maxPause = 20 * time.Millisecond
+	maxPause = 500 * time.Millisecond
 
 	// maxPath is the longest path that fits an address of a unix socket
 	// (sun_path, with its final zero).
@@ -78,9 +80,11 @@ func dial(ctx context.Context, path string) (*conn, error) {
 		if !errors.Is(err, unix.EAGAIN) {
 			return nil, err
 		}
+		t := time.NewTimer(pause)
 		select {
-		case <-time.After(pause):
+		case <-t.C:
 		case <-ctx.Done():
+			t.Stop()
 			return nil, err
 		}
 	}
@@ -118,7 +122,9 @@ func (c *conn) answer(ctx context.Context, method string, result any) error {
 // that, and reports whether ctx has not come to it.
 func (c *conn) bind(ctx context.Context) (release func() bool) {
 	// A deadline in the past ends a read or write that is under way.
-	return context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	return context.AfterFunc(ctx, func() {
+		safe.Run("give up a call", func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	})
 }
 
 // failed makes an Error. If the caller has ended the call, that is what went wrong.

@@ -3,10 +3,7 @@ package bootstrap
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -25,6 +22,9 @@ const (
 
 	// defaultSocketDir is where containerd's own shims have their sockets.
 	defaultSocketDir = "/run/containerd/s"
+
+	// maxAddress bounds the address file, in bytes.
+	maxAddress = 4096
 
 	// addressName is the name of the address file in a bundle, given by containerd.
 	addressName = "address"
@@ -74,19 +74,23 @@ func WriteAddress(bundle, address string) error {
 }
 
 // ReadAddress returns what WriteAddress put into the bundle. No file and an
-// empty one are NotFound, other failures Internal.
+// empty one are NotFound, what is no file or holds no absolute path of a socket is
+// InvalidArgument, other failures Internal.
 func ReadAddress(bundle string) (string, error) {
 	path := filepath.Join(bundle, addressName)
-	data, err := os.ReadFile(path)
+	data, err := atomicfile.Read(path, maxAddress)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("bundle has no address file %s: %w", path, errdefs.ErrNotFound)
+	case errdefs.IsNotFound(err), errdefs.IsInvalidArgument(err):
+		return "", fmt.Errorf("address file: %w", err)
 	case err != nil:
 		return "", fmt.Errorf("read address file: %w: %w", err, errdefs.ErrInternal)
 	}
 	address := strings.TrimSpace(string(data))
 	if address == "" {
 		return "", fmt.Errorf("address file %s is empty: %w", path, errdefs.ErrNotFound)
+	}
+	if err := checkPath(PathOf(address)); err != nil {
+		return "", fmt.Errorf("address file %s: %w", path, err)
 	}
 	return address, nil
 }

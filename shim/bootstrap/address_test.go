@@ -1,12 +1,14 @@
 package bootstrap
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 func TestR1_SocketPath(t *testing.T) {
@@ -90,5 +92,28 @@ func TestR1_AddressFile(t *testing.T) {
 	}
 	if _, err := ReadAddress(filepath.Join(dir, "address")); !errdefs.IsInternal(err) {
 		t.Errorf("a file for a bundle: error is %v, want Internal", err)
+	}
+}
+
+func TestWhatIsNoAddressFileIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "address")
+	for what, make := range map[string]func() error{
+		"a FIFO":          func() error { return unix.Mkfifo(path, 0o600) },
+		"a device's link": func() error { return os.Symlink("/dev/zero", path) },
+		"a directory":     func() error { return os.Mkdir(path, 0o700) },
+		"much":            func() error { return os.WriteFile(path, bytes.Repeat([]byte("/"), 1<<20), 0o600) },
+		"no path":         func() error { return os.WriteFile(path, []byte("tcp://1.2.3.4"), 0o600) },
+		"a long path":     func() error { return os.WriteFile(path, []byte("/"+strings.Repeat("x", 200)), 0o600) },
+	} {
+		if err := make(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadAddress(dir); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, want InvalidArgument that names the file", what, err)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -1,11 +1,13 @@
 package bootstrap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -19,12 +21,14 @@ import (
 //
 // A missing directory is made with mode 0700, the socket has mode 0600. The
 // call waits for others that are between asking and binding in the same
-// directory, which takes them well under a millisecond.
+// directory, which takes them well under a millisecond; for one that was stopped
+// there it waits until ctx ends, and 5 s at most.
 //
 // A path that is too long or not absolute is InvalidArgument, one that is taken
 // by something else than a socket FailedPrecondition, one that others than this
-// user could have put there PermissionDenied, a failing system call Internal.
-func Listen(path string) (ln *os.File, joined bool, err error) {
+// user could have put there PermissionDenied, a lock that is not let go of
+// Unavailable, a failing system call Internal.
+func Listen(ctx context.Context, path string) (ln *os.File, joined bool, err error) {
 	if err := checkPath(path); err != nil {
 		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
 	}
@@ -32,7 +36,7 @@ func Listen(path string) (ln *os.File, joined bool, err error) {
 	if err := makeDir(dir); err != nil {
 		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
 	}
-	unlock, err := lockDir(dir)
+	unlock, err := lockDir(ctx, dir)
 	if err != nil {
 		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
 	}
@@ -59,8 +63,8 @@ func Listen(path string) (ln *os.File, joined bool, err error) {
 // Remove removes the socket at path, whether somebody listens there or not. It
 // is for the owner of the listener, before the listener is closed. No socket is
 // no error. The errors are those of Listen.
-func Remove(path string) error {
-	_, err := remove(path, func(state) bool { return true })
+func Remove(ctx context.Context, path string) error {
+	_, err := remove(ctx, path, func(state) bool { return true })
 	return err
 }
 
@@ -68,15 +72,15 @@ func Remove(path string) error {
 // says whether it did. It is for those who clean up after another process.
 // Neither no socket nor a living shim is an error. The errors are those of
 // Listen.
-func RemoveStale(path string) (bool, error) {
-	return remove(path, func(s state) bool { return s == stale })
+func RemoveStale(ctx context.Context, path string) (bool, error) {
+	return remove(ctx, path, func(s state) bool { return s == stale })
 }
 
-func remove(path string, wanted func(state) bool) (bool, error) {
+func remove(ctx context.Context, path string, wanted func(state) bool) (bool, error) {
 	if err := checkPath(path); err != nil {
 		return false, fmt.Errorf("remove socket %s: %w", path, err)
 	}
-	unlock, err := lockDir(filepath.Dir(path))
+	unlock, err := lockDir(ctx, filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -98,7 +102,7 @@ func remove(path string, wanted func(state) bool) (bool, error) {
 }
 
 func checkPath(path string) error {
-	if !filepath.IsAbs(path) {
+	if !filepath.IsAbs(path) || strings.Contains(path, "\x00") {
 		return fmt.Errorf("want an absolute path: %w", errdefs.ErrInvalidArgument)
 	}
 	if len(path) > maxSocketPath {

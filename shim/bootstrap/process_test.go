@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	bufio.NewReader(os.Stdin).ReadString('\n') // the sign to begin
-	ln, joined, err := Listen(path)
+	ln, joined, err := Listen(context.Background(), path)
 	fmt.Println(joined, err)
 	bufio.NewReader(os.Stdin).ReadString('\n') // the sign to end
 	if ln != nil {

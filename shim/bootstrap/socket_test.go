@@ -1,12 +1,15 @@
 package bootstrap
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -25,7 +28,7 @@ func socketIn(t *testing.T) string {
 // dead leaves a socket at path as a killed shim does.
 func dead(t *testing.T, path string) {
 	t.Helper()
-	ln, joined, err := Listen(path)
+	ln, joined, err := Listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -34,7 +37,7 @@ func dead(t *testing.T, path string) {
 
 func TestR1_ListenOnce(t *testing.T) {
 	path := socketIn(t)
-	ln, joined, err := Listen(path)
+	ln, joined, err := Listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -50,7 +53,7 @@ func TestR1_ListenOnce(t *testing.T) {
 			t.Errorf("mode of %s is %s, want %s", what, info.Mode(), want)
 		}
 	}
-	if again, joined, err := Listen(path); err != nil || !joined || again != nil {
+	if again, joined, err := Listen(t.Context(), path); err != nil || !joined || again != nil {
 		t.Errorf("second: %v, joined %v, error %v", again, joined, err)
 	}
 
@@ -71,20 +74,20 @@ func TestR1_ListenOnce(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("directory holds %v, error %v; want the socket alone", left, err)
 	}
-	if err := Remove(path); err != nil {
+	if err := Remove(t.Context(), path); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("socket is still there: %v", err)
 	}
-	if err := Remove(path); err != nil {
+	if err := Remove(t.Context(), path); err != nil {
 		t.Errorf("second remove: %v", err)
 	}
 }
 
 func TestR1_ABusyShimIsAlive(t *testing.T) {
 	path := socketIn(t)
-	ln, _, err := Listen(path)
+	ln, _, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +103,7 @@ func TestR1_ABusyShimIsAlive(t *testing.T) {
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	if _, joined, err := Listen(path); err != nil || !joined {
+	if _, joined, err := Listen(t.Context(), path); err != nil || !joined {
 		t.Errorf("joined %v, error %v", joined, err)
 	}
 }
@@ -123,7 +126,7 @@ func fill(t *testing.T, path string) (state, net.Conn) {
 func TestR1_StaleSocketIsReplaced(t *testing.T) {
 	path := socketIn(t)
 	dead(t, path)
-	ln, joined, err := Listen(path)
+	ln, joined, err := Listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -137,22 +140,22 @@ func TestR1_StaleSocketIsReplaced(t *testing.T) {
 
 func TestR2_RemoveStale(t *testing.T) {
 	path := socketIn(t)
-	if removed, err := RemoveStale(path); removed || err != nil {
+	if removed, err := RemoveStale(t.Context(), path); removed || err != nil {
 		t.Errorf("no directory: removed %v, error %v", removed, err)
 	}
 	dead(t, path)
-	if removed, err := RemoveStale(path); !removed || err != nil {
+	if removed, err := RemoveStale(t.Context(), path); !removed || err != nil {
 		t.Errorf("dead: removed %v, error %v", removed, err)
 	}
-	if removed, err := RemoveStale(path); removed || err != nil {
+	if removed, err := RemoveStale(t.Context(), path); removed || err != nil {
 		t.Errorf("absent: removed %v, error %v", removed, err)
 	}
-	ln, _, err := Listen(path)
+	ln, _, err := Listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if removed, err := RemoveStale(path); removed || err != nil {
+	if removed, err := RemoveStale(t.Context(), path); removed || err != nil {
 		t.Errorf("living: removed %v, error %v", removed, err)
 	}
 	if _, err := os.Lstat(path); err != nil {
@@ -184,12 +187,12 @@ func TestR1_RefusedSockets(t *testing.T) {
 		{"below a file", filepath.Join(file, "s", "socket"), errdefs.IsInternal},
 		{"directory of everybody", filepath.Join(open, "socket"), errdefs.IsPermissionDenied},
 	} {
-		if ln, joined, err := Listen(tc.path); !tc.kind(err) || ln != nil || joined {
+		if ln, joined, err := Listen(t.Context(), tc.path); !tc.kind(err) || ln != nil || joined {
 			t.Errorf("%s: joined %v, error %v", tc.name, joined, err)
 		}
 	}
 	for _, path := range []string{file, filepath.Join(open, "socket"), "socket"} {
-		if err := Remove(path); err == nil {
+		if err := Remove(t.Context(), path); err == nil {
 			t.Errorf("remove of %s succeeds", path)
 		}
 	}
@@ -207,14 +210,44 @@ func TestR1_ASocketOfAnotherUser(t *testing.T) {
 	if err := os.Chown(path, 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(path); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := Listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("socket: error is %v, want PermissionDenied", err)
 	}
 	if err := os.Chown(filepath.Dir(path), 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(path); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := Listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("directory: error is %v, want PermissionDenied", err)
+	}
+}
+
+func TestR1_ALockThatIsNotLetGoIsNotWaitedFor(t *testing.T) {
+	path := socketIn(t)
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockDir(t.Context(), filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for what, call := range map[string]func(context.Context) error{
+		"listen": func(ctx context.Context) error {
+			_, _, err := Listen(ctx, path)
+			return err
+		},
+		"remove": func(ctx context.Context) error { return Remove(ctx, path) },
+		"remove stale": func(ctx context.Context) error {
+			_, err := RemoveStale(ctx, path)
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		err := call(ctx)
+		cancel()
+		if !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), fmt.Sprint("process ", os.Getpid())) {
+			t.Errorf("%s: %v, want Unavailable that says who has the lock", what, err)
+		}
 	}
 }
 
@@ -233,7 +266,7 @@ func TestR1_StartsAtTheSameMoment(t *testing.T) {
 		for range starts {
 			group.Go(func() {
 				<-begin
-				ln, joined, err := Listen(path)
+				ln, joined, err := Listen(t.Context(), path)
 				if err != nil || joined == (ln != nil) {
 					t.Errorf("listener %v, joined %v, error %v", ln, joined, err)
 				}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/dirlock"
 )
 
 // makeDir makes a directory for sockets if it is missing.
@@ -27,34 +30,32 @@ func makeDir(dir string) error {
 // lockDir locks dir against everybody else who does, until unlock is called or
 // the process ends. A missing directory is fs.ErrNotExist. A directory in which
 // another user could replace our socket is PermissionDenied, so that containerd
-// never talks to a stranger.
-func lockDir(dir string) (unlock func(), err error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// never talks to a stranger. One that somebody else keeps locked is Unavailable.
+func lockDir(ctx context.Context, dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open directory %s: %w: %w", dir, err, errdefs.ErrInternal)
 	}
-	unlock = func() { _ = unix.Close(fd) } // ends the lock; there is nothing to lose
+	if err = checkDir(f); err == nil {
+		err = dirlock.LockFile(ctx, f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil // ends the lock; there is nothing to lose
+}
+
+func checkDir(dir *os.File) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		unlock()
-		return nil, fmt.Errorf("stat directory %s: %w: %w", dir, err, errdefs.ErrInternal)
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return fmt.Errorf("stat directory %s: %w: %w", dir.Name(), err, errdefs.ErrInternal)
 	}
 	shared := st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0
 	if shared || st.Uid != 0 && st.Uid != uint32(os.Geteuid()) {
-		unlock()
-		return nil, fmt.Errorf("directory %s of user %d with mode %#o lets other users replace a shim's socket: %w",
-			dir, st.Uid, st.Mode&0o7777, errdefs.ErrPermissionDenied)
+		return fmt.Errorf("directory %s of user %d with mode %#o lets other users replace a shim's socket: %w",
+			dir.Name(), st.Uid, st.Mode&0o7777, errdefs.ErrPermissionDenied)
 	}
-	for {
-		err := unix.Flock(fd, unix.LOCK_EX)
-		if err == nil {
-			return unlock, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			unlock()
-			return nil, fmt.Errorf("lock directory %s: %w: %w", dir, err, errdefs.ErrInternal)
-		}
-	}
+	return nil
 }
 
 // state is what is found at a socket's path.

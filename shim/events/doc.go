@@ -13,13 +13,22 @@
 // The event stays first in line and is tried again, after a delay that grows
 // from 100 ms to 5 s, until the sink takes it. Only an error that can never turn
 // into success, InvalidArgument or ResourceExhausted (too large), is logged and
-// ends the event, so that it does not stop those behind it. An outage is logged
-// when it begins and when it ends.
+// ends the event, so that it does not stop those behind it; so does a panic of the
+// sink. An outage is logged when it begins, every hour, and when it ends.
 //
-// The backlog is bounded. Beyond its capacity the oldest event goes that does
-// not tell of an end (exit, delete, OOM); those go last, because nobody can find
-// out later what they say. A burst of such losses is logged when it begins, and
-// when the backlog is empty again with what was lost.
+// # What is dropped first
+//
+// The backlog is bounded: 16384 events, and about 8 MiB. Beyond that events are
+// given up in this order, of each kind the oldest first:
+//
+//  1. what tells of no end (create, start, pause): it can be asked for later;
+//  2. the exit and the delete of an exec;
+//  3. the exit and the delete of a container, and OOM: nobody can find out later
+//     what they say.
+//
+// An event of 4 MiB or more is none that ttrpc could carry, and is not taken. A
+// burst of such losses is logged when it begins, every hour of an outage, and when
+// the backlog is empty again with what was lost.
 //
 // # Once
 //

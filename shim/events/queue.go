@@ -14,10 +14,13 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 const (
 	defaultCapacity   = 16384
+	defaultRoom       = 8 << 20
 	defaultFirstDelay = 100 * time.Millisecond
 	defaultLastDelay  = 5 * time.Second
 )
@@ -37,6 +40,12 @@ type Option func(*Queue)
 // WithCapacity sets how many events may wait, at least 1. Without it 16384 may.
 func WithCapacity(n int) Option {
 	return func(q *Queue) { q.waiting.capacity = max(n, 1) }
+}
+
+// WithRoom sets how many bytes the events that wait may take, about. Without it 8 MiB
+// may be taken.
+func WithRoom(bytes int) Option {
+	return func(q *Queue) { q.waiting.room = bytes }
 }
 
 // WithBackoff sets the delay after the first failure of the sink and the longest
@@ -76,7 +85,7 @@ func NewQueue(sink Sink, logger *log.Entry, options ...Option) *Queue {
 		log:        logger,
 		firstDelay: defaultFirstDelay,
 		lastDelay:  defaultLastDelay,
-		waiting:    backlog{capacity: defaultCapacity},
+		waiting:    backlog{capacity: defaultCapacity, room: defaultRoom},
 		wake:       make(chan struct{}, 1),
 		closing:    make(chan struct{}),
 		done:       make(chan struct{}),
@@ -85,7 +94,7 @@ func NewQueue(sink Sink, logger *log.Entry, options ...Option) *Queue {
 		o(q)
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
-	go newRunner(q).run()
+	safe.Go("deliver events", newRunner(q).run)
 	return q
 }
 
@@ -96,8 +105,9 @@ func NewQueue(sink Sink, logger *log.Entry, options ...Option) *Queue {
 func (q *Queue) Publish(namespace, topic string, event proto.Message) {
 	packed, err := pack(event)
 	it := item{
-		env: &types.Envelope{Namespace: namespace, Topic: topic, Event: packed},
-		err: err,
+		env:    &types.Envelope{Namespace: namespace, Topic: topic, Event: packed},
+		weight: weigh(topic, event),
+		err:    err,
 	}
 	if !q.push(it) {
 		q.log.WithFields(log.Fields{"topic": topic, "namespace": namespace}).Warn("event after the end of the event queue is lost")
@@ -159,6 +169,10 @@ func (q *Queue) Close(ctx context.Context) error {
 	return nil
 }
 
+// maxEvent is more than containerd takes in one message, in bytes (ttrpc's
+// messageLengthMax). One alone must not take the place of all others.
+const maxEvent = 4 << 20
+
 // pack puts event into an Any with the bare name of its type, as containerd's
 // own shims do.
 func pack(event proto.Message) (*anypb.Any, error) {
@@ -168,6 +182,9 @@ func pack(event proto.Message) (*anypb.Any, error) {
 	value, err := proto.Marshal(event)
 	if err != nil {
 		return nil, err
+	}
+	if len(value) > maxEvent {
+		return nil, fmt.Errorf("it has %d bytes, and ttrpc takes less than %d", len(value), maxEvent)
 	}
 	return &anypb.Any{TypeUrl: string(event.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }

@@ -5,13 +5,17 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // runner is the goroutine of a Queue and what only it knows.
 type runner struct {
 	*Queue
-	// failing is true from a failure of the sink to its next success.
-	failing bool
+	// failing is true from a failure of the sink to its next success. It began at since,
+	// and was last told at told.
+	failing     bool
+	since, told time.Time
 	// losing is true while a burst of losses goes on, lostByTopic what it took.
 	losing      bool
 	lostByTopic map[string]int
@@ -32,13 +36,18 @@ func (r *runner) run() {
 			return
 		}
 		if !r.deliver(it) {
-			r.mu.Lock()
-			r.lost = 1 + len(r.waiting.items)
-			r.mu.Unlock()
+			r.giveUp()
 			r.reportLosses(true)
 			return
 		}
 	}
+}
+
+// giveUp counts what is not delivered, with the event that was on its way.
+func (r *runner) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = 1 + len(r.waiting.items)
 }
 
 // next waits for an event. There is none any more when the queue is closed and
@@ -73,9 +82,13 @@ func (r *runner) deliver(it item) bool {
 	}
 	delay := r.firstDelay
 	for {
-		err := r.sink.Publish(r.ctx, it.env)
+		panicked, err := r.offer(it)
 		r.reportLosses(false)
 		switch {
+		case panicked:
+			// The stack is in the log. It would do so again.
+			r.log.WithFields(fields).WithError(err).Error("event breaks the sink and is lost")
+			return true
 		case err == nil:
 			r.recovered()
 			return true
@@ -85,12 +98,7 @@ func (r *runner) deliver(it item) bool {
 			r.log.WithFields(fields).WithError(err).Error("event is refused and lost")
 			return true
 		}
-		if !r.failing {
-			r.failing = true
-			r.log.WithFields(fields).WithError(err).Warn("events cannot be delivered; they wait")
-		} else {
-			r.log.WithFields(fields).WithError(err).Debug("events still cannot be delivered")
-		}
+		r.failed(fields, err)
 		if r.pause(delay) {
 			delay = r.firstDelay
 		} else {
@@ -100,6 +108,48 @@ func (r *runner) deliver(it item) bool {
 			return false
 		}
 	}
+}
+
+// offer offers an event to the sink once. It says whether that has panicked.
+func (r *runner) offer(it item) (panicked bool, err error) {
+	panicked = true
+	err = safe.Do("deliver event "+it.env.GetTopic(), func() error {
+		err := r.sink.Publish(r.ctx, it.env)
+		panicked = false
+		return err
+	})
+	return panicked, err
+}
+
+// again is how often it is logged that events still cannot be delivered.
+const again = time.Hour
+
+// failed logs the begin of an outage, and now and then that it goes on.
+func (r *runner) failed(fields log.Fields, err error) {
+	logger := r.log.WithFields(fields).WithError(err)
+	now := time.Now()
+	if !r.failing {
+		r.failing, r.since, r.told = true, now, now
+		logger.Warn("events cannot be delivered; they wait")
+		return
+	}
+	if now.Sub(r.told) < again {
+		logger.Debug("events still cannot be delivered")
+		return
+	}
+	r.told = now
+	waiting := 1 + r.count()
+	logger.WithField("waiting", waiting).Warnf("events still cannot be delivered after %s; they wait", now.Sub(r.since).Round(time.Second))
+	if r.losing {
+		r.log.Warn("events are lost because too many wait: " + describeCounts(r.lostByTopic))
+	}
+}
+
+// count returns how many events wait.
+func (r *runner) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting.items)
 }
 
 // pause waits for delay, or until the queue is closed: then it returns true.
@@ -121,10 +171,7 @@ func (r *runner) recovered() {
 		return
 	}
 	r.failing = false
-	r.mu.Lock()
-	waiting := len(r.waiting.items)
-	r.mu.Unlock()
-	r.log.WithField("waiting", waiting).Info("events are delivered again")
+	r.log.WithField("waiting", r.count()).Infof("events are delivered again, after %s", time.Since(r.since).Round(time.Millisecond))
 }
 
 // reportLosses logs the begin of a burst of losses, and its end when over is

@@ -5,6 +5,7 @@ import (
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/proto"
 )
 
 // The topics of the task events. containerd defines them in
@@ -51,7 +52,34 @@ func Topic(event any) (string, error) {
 	}
 }
 
-// tellsOfAnEnd says whether a topic's events are the last to be given up.
-func tellsOfAnEnd(topic string) bool {
-	return topic == TopicExit || topic == TopicDelete || topic == TopicOOM
+// weight says how late an event is given up where there are too many.
+type weight int
+
+const (
+	// passing is of what somebody can ask for later, or can do without.
+	passing weight = iota
+	// endOfExec is of the end of an exec, for which its caller waits in other ways too.
+	endOfExec
+	// endOfInit is of the end of a container, by which its pod is done with or made anew.
+	endOfInit
+)
+
+// weigh tells the weight of an event.
+func weigh(topic string, event proto.Message) weight {
+	end := func(container, exec string) weight {
+		if exec != "" && exec != container {
+			return endOfExec
+		}
+		return endOfInit
+	}
+	switch e := event.(type) {
+	case *eventsapi.TaskExit:
+		return end(e.GetContainerID(), e.GetID())
+	case *eventsapi.TaskDelete:
+		return end(e.GetContainerID(), e.GetID())
+	}
+	if topic == TopicExit || topic == TopicDelete || topic == TopicOOM {
+		return endOfInit
+	}
+	return passing
 }

@@ -138,7 +138,7 @@ func TestE4_RefusingSink(t *testing.T) {
 	q := NewQueue(NewTTRPCSink(s.path), logger, quick())
 	q.Publish("default", TopicStart, numbered(0))
 	q.Publish("", TopicStart, numbered(9))
-	q.Publish("default", TopicExecAdded, &eventsapi.TaskExecAdded{ExecID: strings.Repeat("x", 5<<20)})
+	q.Publish("default", TopicExecAdded, &eventsapi.TaskExecAdded{ExecID: strings.Repeat("x", maxEvent-64)})
 	q.Publish("default", TopicStart, numbered(1))
 	if err := q.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -29,15 +29,18 @@
 //
 // # What waits
 //
-// While nothing is forwarded, one goroutine waits for the socket to become readable. Each
+// While nothing is forwarded, one goroutine waits for the socket to become readable, and
+// one for clients that break their connections off. Each
 // connection is made for itself, so that a server which accepts none holds up nobody but
-// its own clients. A client waits for the sandbox for a bounded time, and is refused then.
+// its own clients. A client waits for the sandbox for a bounded time, and is refused then;
+// so is one that comes when there are 1024 connections, and that is logged.
 //
 //   - forwarder.go: Forwarder;
 //   - flow.go: one connection, from its SYN to its end;
 //   - listeners.go: what listens for them;
 //   - others.go: whether somebody else listens;
 //   - join.go: the copying;
+//   - hangup.go: clients that go while nobody reads from them;
 //   - queue.go, table.go: the parts of netfilter's protocol that are needed;
 //   - syn.go: what a packet says;
 //   - netns.go: doing something in a network namespace.

@@ -19,8 +19,11 @@ const (
 	// through.
 	passTimeout = 5 * time.Second
 
-	// maxHeld is how many connections may wait for the sandbox at once.
-	maxHeld = 256
+	// maxHeld is how many connections may wait for the sandbox at once, and maxFlows how
+	// many there may be with those that are made. Each takes descriptors of the shim's, of
+	// which its containers need some too.
+	maxHeld  = 256
+	maxFlows = 1024
 )
 
 // stage is how far a flow is.
@@ -43,7 +46,7 @@ func (f *Forwarder) forward(id uint32, c flow) {
 		return
 	}
 	f.enter(c, joined)
-	join(f.life, client, sandbox)
+	f.hangups.join(f.life, client, sandbox)
 }
 
 // connect makes both connections, or has the client's refused.
@@ -114,4 +117,6 @@ func (f *Forwarder) forget(c flow) {
 		f.held--
 	}
 	delete(f.flows, c)
+	// Not at once, or a client that tries again and again would fill the log.
+	f.full = f.full && len(f.flows) > maxFlows*3/4
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,13 @@ func TestRefusesNamespaces(t *testing.T) {
 	}
 	if _, err := Start(t.Context(), "/proc/self/ns/uts", s.dial); err == nil {
 		t.Error("another kind of namespace is taken")
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), fifo, s.dial); err == nil {
+		t.Error("a FIFO is taken")
 	}
 }
 

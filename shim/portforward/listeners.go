@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // acceptPause is how long no connection is accepted after one could not be.
@@ -83,21 +85,23 @@ func (l *listeners) listenLocked(at netip.AddrPort) (*listener, error) {
 		return nil, err
 	}
 	l.open[at] = on
-	l.accepting.Go(func() {
-		for {
-			conn, err := on.AcceptTCP()
-			switch {
-			case err == nil:
-				l.hand(on, conn)
-			case errors.Is(err, net.ErrClosed):
-				return
-			default:
-				// Such as too many open files: the connection waits.
-				time.Sleep(acceptPause)
-			}
-		}
-	})
+	l.accepting.Go(func() { safe.Run("accept forwarded connections", func() { l.accept(on) }) })
 	return on, nil
+}
+
+func (l *listeners) accept(on *listener) {
+	for {
+		conn, err := on.AcceptTCP()
+		switch {
+		case err == nil:
+			l.hand(on, conn)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			// Such as too many open files: the connection waits.
+			time.Sleep(acceptPause)
+		}
+	}
 }
 
 // hand gives a connection to who expects it.

@@ -1,22 +1,35 @@
 package portforward
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // threadNetns is the network namespace of the thread, which is this process's but inside
 // inNetns.
 const threadNetns = "/proc/thread-self/ns/net"
 
+// openTimeout bounds the opening of a network namespace, whose path may be on a file system
+// that hangs.
+const openTimeout = 5 * time.Second
+
 // openNetns opens the network namespace at path, which must not be this process's own:
 // that is FailedPrecondition.
-func openNetns(path string) (*os.File, error) {
-	ns, err := os.Open(path)
+func openNetns(ctx context.Context, path string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	ns, err := safe.Within(ctx, "open "+path, func() (*os.File, error) {
+		// A FIFO would be waited for.
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	}, func(ns *os.File) { _ = ns.Close() })
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +57,8 @@ func checkNetns(ns *os.File) error {
 // inNetns calls f on a thread that is in the network namespace.
 func inNetns(ns *os.File, f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- onThreadIn(ns, f) }()
+	const what = "work in a network namespace"
+	safe.Go(what, func() { done <- safe.Do(what, func() error { return onThreadIn(ns, f) }) })
 	return <-done
 }
 

@@ -29,7 +29,7 @@ func readPlan(ctx context.Context, r createRequest) (p plan, err error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if err := oci.CheckMounts(spec); err != nil {
+	if err := oci.CheckMounts(ctx, spec); err != nil {
 		return plan{}, err
 	}
 	place, err := oci.PlaceOf(r.id, spec)

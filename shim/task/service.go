@@ -287,9 +287,9 @@ func (s *Service) kill(ctx context.Context, id, execID string, sig unix.Signal, 
 	return c.Kill(ctx, execID, sig, all)
 }
 
-// shutdown ends the shim if it has no task. containerd asks for it when it gives up
+// EndIfIdle ends the shim if it has no task. containerd asks for it when it gives up
 // a create as well, and then never again: such a task counts as none.
-func (s *Service) shutdown() {
+func (s *Service) EndIfIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tasks {

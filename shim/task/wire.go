@@ -69,11 +69,13 @@ const maxText = 16 << 10
 // would print each once more, so one goes over the wire. What runsc and the sandbox say
 // may be anything.
 func toWire(err error) error {
-	text := err.Error()
-	if len(text) > maxText {
-		text = text[:maxText] + "..."
-	}
+	said := err.Error()
+	text := said[:min(len(said), maxText)]
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\n", "; ")
+	// It may be longer now, and is cut where a character begins.
+	if len(said) > maxText || len(text) > maxText {
+		text = strings.ToValidUTF8(text[:min(len(text), maxText)], "") + "..."
+	}
 	return errgrpc.ToGRPC(wireError{text: text, kind: kindOf(err)})
 }
 

@@ -179,32 +179,30 @@ func TestT13_NothingIsAnswered(t *testing.T) {
 		)
 		type result struct {
 			what string
-			must bool
+			may  bool // succeed, with what is known without the sandbox
 			took time.Duration
 			err  error
 		}
 		results := make(chan result)
 		n := 0
-		call := func(what string, must bool, f func() error) {
+		call := func(what string, may bool, f func() error) {
 			n++
 			go func() {
 				began := time.Now()
 				err := f()
-				results <- result{what, must, time.Since(began), err}
+				results <- result{what, may, time.Since(began), err}
 			}()
 		}
 		call("start", false, func() error { _, err := p.Calls.Start(); return err })
 		call("start that is done", false, func() error { _, err := q.Calls.Start(); return err })
 		call("kill", false, func() error { return signal.Kill(unix.SIGUSR1, false) })
 		call("pids", true, func() error { _, err := ask.Pids(); return err })
-		call("stats", true, func() error { _, err := ask.Stats(); return err })
+		call("stats", false, func() error { _, err := ask.Stats(); return err })
 		call("pause", false, pause.Pause)
 		call("resume", false, resume.Resume)
 		for range n {
 			r := <-results
-			if r.must {
-				succeeds(t, r.what, r.err)
-			} else if r.err == nil {
+			if r.err == nil && !r.may {
 				t.Errorf("%s, which nobody answered, succeeded", r.what)
 			}
 			if r.took >= harness.Patience {

@@ -252,19 +252,27 @@ func TestP14_BoundedWhenAChildHoldsTheOutput(t *testing.T) {
 
 func TestP14_RepeatableAfterAFailure(t *testing.T) {
 	scripted(t, func(t *testing.T, e *harness.Env) {
-		// Of a root whose sandbox has ended there are only files to remove, which
-		// goes without runsc.
-		k := pod(e, "pod", harness.Container{ID: "c1", Args: harness.Shell("exit 9")})[1]
-		k.WaitFor(9)
-		e.Script.Set(script.Fault{Verb: "delete", Nth: 1, Do: script.Fail, Message: "not now"})
-		_, err := k.Calls.Delete()
-		if err == nil || !strings.Contains(err.Error(), "not now") {
-			t.Errorf("delete: have error %v, want runsc's", err)
+		// What ends what runsc cannot is the sandbox, which for once does not; and of one
+		// whose start has failed nobody knows that it has ended.
+		pod(e, "pod")
+		k := e.Created(harness.Container{ID: "c1", Pod: "pod", Args: harness.Shell("exit 9")})
+		e.Script.Set(
+			script.Fault{Verb: "start", At: script.After, Do: script.Fail, Message: "too late"},
+			script.Fault{Verb: "delete", Do: script.Fail, Message: "not now"},
+			script.Fault{Verb: script.Sock("DestroySubcontainer"), Do: script.Fail, Message: "neither"},
+		)
+		if _, err := k.Calls.Start(); err == nil || !strings.Contains(err.Error(), "too late") {
+			t.Errorf("start: have error %v, want runsc's", err)
 		}
-		k.WaitFor(9)
+		_, err := k.Calls.Delete()
+		if err == nil || !strings.Contains(err.Error(), "not now") || !strings.Contains(err.Error(), "neither") {
+			t.Errorf("delete: have error %v, want runsc's and the sandbox's", err)
+		}
+		e.Script.Set()
+		k.WaitFor(128)
 		isIn(t, k.Process, stopped)
-		if d := k.Delete(); d.ExitStatus != 9 {
-			t.Errorf("the second delete says %d, want 9", d.ExitStatus)
+		if d := k.Delete(); d.ExitStatus != 128 {
+			t.Errorf("the second delete says %d, want 128", d.ExitStatus)
 		}
 		if n := e.Events.Count("delete c1"); n > 1 {
 			t.Errorf("%d deletes were published", n)

@@ -96,6 +96,10 @@ func methods() map[string]method {
 			rep, err := s.answer(request{Op: opEvent, Container: id}, nil)
 			return rep.Event, err
 		}),
+		"DestroySubcontainer": about(func(s *sandbox, id string) (any, error) {
+			_, err := s.answer(request{Op: opDestroy, Container: id}, nil)
+			return struct{}{}, err
+		}),
 		"PortForward": (*sandbox).portForward,
 		"Pause":       ofAll(opFreeze),
 		"Resume":      ofAll(opThaw),

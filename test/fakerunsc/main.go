@@ -168,6 +168,8 @@ func (c *command) at(step script.Step) {
 				c.fatal(err)
 			}
 			await(f.Until)
+		case script.Slow:
+			time.Sleep(f.For)
 		case script.NoSocket, script.Deaf, script.State:
 			// What create makes is different.
 		default:

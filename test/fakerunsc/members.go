@@ -138,7 +138,12 @@ func (s *sandbox) members(id string) []int {
 	pids := s.started(id)
 	// This is the host's /proc, for want of a mount namespace.
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	own, _ := os.Readlink(pidNamespace("/proc/self"))
 	for _, dir := range dirs {
+		// Most are of others, and this tells so sooner than their environment.
+		if ns, err := os.Readlink(pidNamespace(dir)); err != nil || ns != own {
+			continue
+		}
 		env, err := os.ReadFile(filepath.Join(dir, "environ"))
 		if err != nil || !strings.Contains(string(env), mark) {
 			continue
@@ -150,6 +155,9 @@ func (s *sandbox) members(id string) []int {
 	slices.Sort(pids)
 	return slices.Compact(pids)
 }
+
+// pidNamespace is the link to the pid namespace of the process whose /proc entry dir is.
+func pidNamespace(dir string) string { return filepath.Join(dir, "ns/pid") }
 
 // started returns those members that the caller has started. One that has just been
 // started may have no environment yet.

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -125,11 +126,12 @@ func fillRootfs(from, dir string) error {
 			return err
 		}
 	}
-	if err := os.Link(filepath.Join(from, "busybox"), filepath.Join(dir, "bin", "busybox")); err != nil {
+	// A container may be made again.
+	if err := os.Link(filepath.Join(from, "busybox"), filepath.Join(dir, "bin", "busybox")); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	for _, name := range applets() {
-		if err := os.Symlink("busybox", filepath.Join(dir, "bin", name)); err != nil {
+		if err := os.Symlink("busybox", filepath.Join(dir, "bin", name)); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types"
@@ -23,10 +24,22 @@ type Calls struct {
 	service string
 	id      string
 	exec    string
+	// patience bounds each call, and so does ctx, if there is one.
+	patience time.Duration
+	ctx      context.Context
+}
+
+// With returns the calls as somebody makes them who gives each up when ctx ends.
+func (c Calls) With(ctx context.Context) Calls {
+	c.ctx = ctx
+	return c
 }
 
 func (s *Shim) calls(id string) Calls {
-	return Calls{client: s.client, service: fmt.Sprintf("containerd.task.v%d.Task", s.Version), id: id}
+	return Calls{
+		client: s.client, service: fmt.Sprintf("containerd.task.v%d.Task", s.Version), id: id,
+		patience: max(s.e.CallPatience, Patience),
+	}
 }
 
 // Calls returns the calls about a task's process that need not exist.
@@ -39,8 +52,16 @@ func (s *Shim) Calls(id, exec string) Calls {
 // call makes one call. The messages of both versions of the API are the same on
 // the wire.
 func (c Calls) call(ctx context.Context, method string, req, resp proto.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
+	if c.ctx != nil {
+		defer context.AfterFunc(c.ctx, cancel)()
+		if deadline, ok := c.ctx.Deadline(); ok {
+			// So that the shim is told.
+			ctx, cancel = context.WithDeadline(ctx, deadline)
+			defer cancel()
+		}
+	}
 	if err := c.client.Call(ctx, c.service, method, req, resp); err != nil {
 		return errgrpc.ToNative(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Runtime is a runsc that tests run on.
@@ -34,6 +35,10 @@ type Env struct {
 	// configuration, Flags is TOML in that table.
 	Config, Flags string
 
+	// CallPatience is how long a call may take before the caller gives up, if it is more
+	// than Patience.
+	CallPatience time.Duration
+
 	// NoSink tells the shim of no event service.
 	NoSink bool
 
@@ -44,6 +49,8 @@ type Env struct {
 	tasks []*Task
 	shims map[string]*Shim // by address
 	fifos int              // how many were made
+	// atEnd is what the test wants done when everything is down.
+	atEnd []func()
 	// killed is set when the test has killed a shim.
 	killed bool
 }
@@ -114,6 +121,10 @@ func (e *Env) tmp() string    { return e.path("t") }
 func (e *Env) ioDir() string  { return e.path("io") }
 func (e *Env) images() string { return e.path("i") }
 
+// AtEnd has f called when the tasks are deleted and the shims are gone, before anything
+// is looked for that was left.
+func (e *Env) AtEnd(f func()) { e.atEnd = append(e.atEnd, f) }
+
 // finish takes the world down as containerd would and looks for what stayed.
 func (e *Env) finish() {
 	if e.Script != nil {
@@ -128,6 +139,9 @@ func (e *Env) finish() {
 	}
 	for _, s := range shims {
 		s.end()
+	}
+	for _, f := range e.atEnd {
+		f()
 	}
 	if !e.t.Failed() {
 		e.CheckClean(nil)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	forwardapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
@@ -55,6 +56,8 @@ type Sink struct {
 	// an event again if the connection broke before the answer; of a containerd
 	// that has died, nobody saw the first one.
 	last, lost []byte
+	// delay is how long it takes for each event.
+	delay time.Duration
 	// refuse makes it answer every event with an error.
 	refuse  bool
 	refused int
@@ -71,7 +74,7 @@ func (s *Sink) Up() {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse = false
+	s.refuse, s.delay = false, 0
 	if s.server != nil {
 		return
 	}
@@ -106,6 +109,11 @@ func (s *Sink) Refuse() {
 	s.update(func() { s.refuse = true })
 }
 
+// Slow makes it take this long for each event until Up is called.
+func (s *Sink) Slow(delay time.Duration) {
+	s.update(func() { s.delay = delay })
+}
+
 // AwaitRefused waits until n events were refused.
 func (s *Sink) AwaitRefused(n int) {
 	s.t.Helper()
@@ -130,6 +138,10 @@ func (s sinkService) Forward(_ context.Context, r *forwardapi.ForwardRequest) (*
 	if err != nil {
 		s.t.Errorf("event %s: %v", e, err)
 	}
+	s.mu.Lock()
+	delay := s.delay
+	s.mu.Unlock()
+	time.Sleep(delay)
 	refuse := false
 	s.update(func() {
 		// A server that was closed lets go of its connections a moment later.

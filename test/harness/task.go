@@ -262,9 +262,10 @@ type Waiter struct {
 // not yet in the shim.
 func (p *Process) Waiting() *Waiter {
 	w := &Waiter{p: p, done: make(chan struct{})}
+	calls := p.Calls // which may become others meanwhile
 	go func() {
 		defer close(w.done)
-		w.resp, w.err = p.Calls.Wait(context.Background())
+		w.resp, w.err = calls.Wait(context.Background())
 	}()
 	return w
 }

@@ -22,6 +22,10 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// Holds is Eventually for those who say more than that it does not hold, or have another
+// limit.
+func Holds(limit time.Duration, holds func() bool) bool { return pollFor(limit, holds) }
+
 // pollFor looks until a condition holds. It is the one place where tests look
 // repeatedly.
 func pollFor(limit time.Duration, holds func() bool) bool {

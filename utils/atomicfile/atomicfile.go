@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,12 +11,9 @@ import (
 )
 
 // Read returns the content of the file. No file is NotFound, one that has more than
-// limit bytes InvalidArgument.
+// limit bytes InvalidArgument, as is what is no regular file: see Open.
 func Read(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", err, errdefs.ErrNotFound)
-	}
+	f, err := Open(path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +30,9 @@ type Limits struct {
 // kernel's default (cpu.cfs_period_us).
 const DefaultPeriod = 100_000
 
+// MaxShares is the most that the kernel takes for shares, and for what is above.
+const MaxShares = 262144
+
 // LimitsOf returns the limits among the resources of a spec.
 func LimitsOf(res *specs.LinuxResources) Limits {
 	var l Limits
@@ -47,7 +51,7 @@ func LimitsOf(res *specs.LinuxResources) Limits {
 		l.Quota = Quota(*c.Quota, period)
 	}
 	if c.Shares != nil {
-		l.Shares = *c.Shares
+		l.Shares = min(*c.Shares, MaxShares)
 	}
 	return l
 }
@@ -68,12 +72,30 @@ func (l Limits) Resources() *specs.LinuxResources {
 	return res
 }
 
-// Quota returns a quota of some period, 0 for the default, as one of the DefaultPeriod.
+// Quota returns a quota of some period, 0 for the default, as one of the DefaultPeriod. What
+// is too much for a number is the largest, and of less than nothing it returns 0.
 func Quota(quota int64, period uint64) int64 {
-	if period == 0 {
-		return quota
+	if period == 0 || quota <= 0 {
+		return max(quota, 0)
 	}
-	return quota * DefaultPeriod / int64(period)
+	high, low := bits.Mul64(uint64(quota), DefaultPeriod)
+	if high >= period {
+		return math.MaxInt64
+	}
+	q, _ := bits.Div64(high, low, period)
+	return int64(min(q, math.MaxInt64))
+}
+
+// Sum returns a and b together, or the number that is next to it where that is too much:
+// who sets limits may set any.
+func Sum(a, b int64) int64 {
+	switch {
+	case b > 0 && a > math.MaxInt64-b:
+		return math.MaxInt64
+	case b < 0 && a < math.MinInt64-b:
+		return math.MinInt64
+	}
+	return a + b
 }
 
 // Limits returns the limits of the cgroup itself, not those of the ones above it. What
@@ -130,7 +152,7 @@ func (m Membership) cpuQuota() (int64, error) {
 	if err != nil || p <= 0 {
 		return 0, err
 	}
-	return q * DefaultPeriod / p, nil
+	return Quota(q, uint64(p)), nil
 }
 
 // SetLimits changes the limits of the cgroup: 0 takes a limit away, but leaves Shares. It
@@ -189,7 +211,7 @@ func (m Membership) setUnified(v limitValues) error {
 // weight turns v1's shares, 2 to 262144, into v2's weight, 1 to 10000, as the kubelet
 // does it (getCPUWeight in pkg/kubelet/cm) and runsc.
 func weight(shares uint64) uint64 {
-	shares = min(max(shares, 2), 262144)
+	shares = min(max(shares, 2), MaxShares)
 	return 1 + (shares-2)*9999/262142
 }
 

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,6 +43,39 @@ func TestLimitsOf(t *testing.T) {
 	})
 	if want := (Limits{Quota: 50000, Shares: 7}); got != want {
 		t.Errorf("have %+v, want %+v", got, want)
+	}
+}
+
+// Whoever sets limits may set any number, and none of them becomes one of another sign.
+func TestLimitsDoNotOverflow(t *testing.T) {
+	const most, least = math.MaxInt64, math.MinInt64
+	for _, tt := range []struct {
+		quota  int64
+		period uint64
+		want   int64
+	}{
+		{50000, 0, 50000}, {50000, 50000, 100000}, {1, 1000000, 0},
+		{most, 1, most}, {most, 0, most}, {most, DefaultPeriod, most}, {most, 2 * DefaultPeriod, most / 2},
+		{most, math.MaxUint64, 49999}, {1, math.MaxUint64, 0}, {least, 1, 0}, {-1, 0, 0},
+	} {
+		if got := Quota(tt.quota, tt.period); got != tt.want {
+			t.Errorf("quota %d of %d: have %d, want %d", tt.quota, tt.period, got, tt.want)
+		}
+	}
+	for _, tt := range []struct{ a, b, want int64 }{
+		{1, 2, 3}, {most, 1, most}, {1, most, most}, {most, most, most}, {least, -1, least}, {-1, least, least}, {most, least, -1}, {0, 0, 0},
+	} {
+		if got := Sum(tt.a, tt.b); got != tt.want {
+			t.Errorf("%d and %d: have %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+	shares := uint64(math.MaxUint64)
+	if l := LimitsOf(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}}); l.Shares != MaxShares {
+		t.Errorf("shares are %d", l.Shares)
+	}
+	g := Growth{Memory: most, Quota: most, Shares: most}
+	if sum := g.Plus(g); sum != g || g.Less(g) != (Growth{}) {
+		t.Errorf("%+v and %+v", sum, g.Less(g))
 	}
 }
 

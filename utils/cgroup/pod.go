@@ -21,12 +21,12 @@ type Growth struct{ Memory, Quota, Shares int64 }
 
 // Plus returns both together.
 func (g Growth) Plus(o Growth) Growth {
-	return Growth{Memory: g.Memory + o.Memory, Quota: g.Quota + o.Quota, Shares: g.Shares + o.Shares}
+	return Growth{Memory: Sum(g.Memory, o.Memory), Quota: Sum(g.Quota, o.Quota), Shares: Sum(g.Shares, o.Shares)}
 }
 
 // Less returns g without o.
 func (g Growth) Less(o Growth) Growth {
-	return Growth{Memory: g.Memory - o.Memory, Quota: g.Quota - o.Quota, Shares: g.Shares - o.Shares}
+	return g.Plus(Growth{Memory: -o.Memory, Quota: -o.Quota, Shares: -o.Shares})
 }
 
 // GrowthOf returns by how much a container's limits grow, nil resources included. A limit

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/containerd/errdefs"
@@ -14,23 +13,25 @@ import (
 )
 
 // Append makes v the last value in the file, which only its owner can read. The file is
-// made if there is none. It has one writer at a time.
+// made if there is none; what is no regular file is InvalidArgument. It has one writer at
+// a time.
 func Append(path string, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
+	// A line that was cut short, on a full disk, is ended by the one that follows.
+	line := bytes.NewBufferString("\n")
+	e := json.NewEncoder(line)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	// A line that was cut short, on a full disk, is ended by the one that follows.
-	line = append(append([]byte{'\n'}, line...), '\n')
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := atomicfile.Open(path, os.O_WRONLY|os.O_APPEND)
+	if errdefs.IsNotFound(err) {
 		// A file that is there has a value.
-		return atomicfile.Write(path, line)
+		return atomicfile.Write(path, line.Bytes())
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("append: %w", err)
 	}
-	_, err = f.Write(line)
+	_, err = f.Write(line.Bytes())
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("append to %s: %w", path, err)
 	}
@@ -38,7 +39,7 @@ func Append(path string, v any) error {
 }
 
 // Last reads the last value in the file into v. No file is NotFound; one that holds no
-// value, or has more than limit bytes, is InvalidArgument.
+// value, has more than limit bytes, or is no regular file is InvalidArgument.
 func Last[T any](path string, limit int64, v *T) error {
 	b, err := atomicfile.Read(path, limit)
 	if err != nil {

@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 type value struct{ A int }
@@ -76,4 +78,24 @@ func FuzzLast(f *testing.F) {
 			t.Errorf("%q: %v", b, err)
 		}
 	})
+}
+
+func TestNothingIsWrittenToWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	fifo, link, other := filepath.Join(dir, "fifo"), filepath.Join(dir, "link"), filepath.Join(dir, "other")
+	if err := errors.Join(unix.Mkfifo(fifo, 0o600), os.WriteFile(other, nil, 0o600), os.Symlink(other, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, link, dir} {
+		if err := Append(path, value{1}); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+		var v value
+		if err := Last(path, 100, &v); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if b, err := os.ReadFile(other); err != nil || len(b) > 0 {
+		t.Errorf("a link was followed: %q, %v", b, err)
+	}
 }

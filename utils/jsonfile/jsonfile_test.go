@@ -3,6 +3,7 @@ package jsonfile
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -22,7 +23,7 @@ func TestReadAndWrite(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if err := Write(path, struct{ A int }{5}); err != nil {
+	if err := Write(path, 100, struct{ A int }{5}); err != nil {
 		t.Fatal(err)
 	}
 	if err := Read(path, 100, &v); err != nil || v.A != 5 {
@@ -31,7 +32,25 @@ func TestReadAndWrite(t *testing.T) {
 	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", fi, err)
 	}
-	if err := Write(filepath.Join(path, "under"), v); err == nil {
+	if err := Write(filepath.Join(path, "under"), 100, v); err == nil {
 		t.Error("no error where nothing can be written")
+	}
+}
+
+func TestNothingGrowsByBeingWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	want := strings.Repeat("<&>", 100)
+	if err := Write(path, 310, want); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := Read(path, 310, &got); err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := Write(path, 310, want+"<<<<<<<<"); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("too much: %v", err)
+	}
+	if err := Read(path, 310, &got); err != nil || got != want {
+		t.Errorf("after a refused write: %q, %v", got, err)
 	}
 }

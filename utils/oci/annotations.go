@@ -3,6 +3,7 @@ package oci
 import (
 	"fmt"
 
+	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -31,8 +32,8 @@ type Place struct {
 
 // PlaceOf tells where the container id with this spec belongs. A container with
 // no annotation is a sandbox's root, as plain clients set none. An unknown
-// container type, or a container in a sandbox that is not named, is
-// InvalidArgument.
+// container type, or a container in a sandbox that is not named, or by what is no
+// id of containerd's, is InvalidArgument: the id becomes a part of paths.
 func PlaceOf(id string, spec *specs.Spec) (Place, error) {
 	for _, k := range []struct{ kind, sandbox string }{
 		{containerdType, containerdSandbox},
@@ -48,6 +49,9 @@ func PlaceOf(id string, spec *specs.Spec) (Place, error) {
 			if sandbox == "" {
 				return Place{}, fmt.Errorf("container %s: annotation %s is %q but %s names no sandbox: %w",
 					id, k.kind, kind, k.sandbox, errdefs.ErrInvalidArgument)
+			}
+			if err := identifiers.Validate(sandbox); err != nil {
+				return Place{}, fmt.Errorf("container %s: annotation %s: %w", id, k.sandbox, err)
 			}
 			return Place{SandboxID: sandbox}, nil
 		default:

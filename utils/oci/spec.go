@@ -52,9 +52,10 @@ func Restore(bundle string, spec []byte) error {
 	return nil
 }
 
-// Save replaces the spec of the bundle in one step.
+// Save replaces the spec of the bundle in one step. One that is too large to be loaded is
+// InvalidArgument.
 func Save(bundle string, spec *specs.Spec) error {
-	if err := jsonfile.Write(filepath.Join(bundle, ConfigName), spec); err != nil {
+	if err := jsonfile.Write(filepath.Join(bundle, ConfigName), maxSpec, spec); err != nil {
 		return fmt.Errorf("spec: %w", err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // Exit is how a process ended.
@@ -55,7 +57,7 @@ func (r *Reaper) Run(ctx context.Context) {
 	signal.Notify(sigs, unix.SIGCHLD)
 	defer signal.Stop(sigs)
 	for {
-		r.reap()
+		safe.Run("reap the processes that have ended", r.reap)
 		select {
 		case <-sigs:
 		case <-ctx.Done():

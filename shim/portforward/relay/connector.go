@@ -8,16 +8,22 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/shim/portforward"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // maxFailed is how often in a row a relay may fail to start in a sandbox that is well
 // otherwise, before none is tried any more.
 const maxFailed = 3
+
+// turnTimeout bounds how long the sandbox is waited for with one thing. Its own answer comes
+// in seconds.
+const turnTimeout = 30 * time.Second
 
 // errNoRelay says that the sandbox itself has to connect.
 var errNoRelay = errors.New("there is no relay")
@@ -195,8 +201,8 @@ func (c *Connector) without(why error, made bool) {
 }
 
 // ask asks the sandbox for something when it has answered all else: while it connects to a
-// port it may do nothing else. It counts as busy until it has answered, though nobody may
-// wait for that any more; then the answer goes to late.
+// port it may do nothing else. It counts as busy until it has answered, for 30 s at most,
+// though nobody may wait for that any more; then the answer goes to late.
 func ask[T any](ctx context.Context, c *Connector, do func(context.Context) (T, error), late func(T)) (T, error) {
 	var none T
 	select {
@@ -211,7 +217,10 @@ func ask[T any](ctx context.Context, c *Connector, do func(context.Context) (T, 
 	answered := make(chan result)
 	c.asking.Go(func() {
 		defer func() { <-c.turn }()
-		got, err := do(c.life)
+		bound, cancel := context.WithTimeout(c.life, turnTimeout)
+		defer cancel()
+		// It may not look at its context.
+		got, err := safe.Within(bound, "ask the sandbox to connect", func() (T, error) { return do(bound) }, late)
 		select {
 		case answered <- result{got, err}:
 		case <-ctx.Done():

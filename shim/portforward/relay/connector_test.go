@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -179,4 +180,40 @@ func TestConnectorHangs(t *testing.T) {
 	close(answer)
 	s.dial(c, netip.AddrPort{})
 	s.asked(1, 2)
+}
+
+// A sandbox that does not even give up is asked again after a while, and does not hold the
+// end up.
+func TestConnectorTurnIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		var connects atomic.Int32
+		c := NewConnector(t.Context(), Sandbox{
+			Start: func(context.Context, string, *os.File) error { return errdefs.ErrNotImplemented },
+			Connect: func(context.Context, uint16) (*net.UnixConn, error) {
+				connects.Add(1)
+				<-hang
+				return nil, errors.New("at last")
+			},
+		})
+		start := time.Now()
+		for range 2 {
+			if _, err := c.Dial(t.Context(), netip.AddrPort{}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it hangs, and there is %v", err)
+			}
+		}
+		if took := time.Since(start); connects.Load() != 2 || took != 2*turnTimeout {
+			t.Errorf("it was asked %d times in %s", connects.Load(), took)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = c.Dial(t.Context(), netip.AddrPort{})
+		}()
+		synctest.Wait()
+		c.Close()
+		<-done
+		close(hang)
+		synctest.Wait()
+	})
 }

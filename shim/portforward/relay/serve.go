@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 const (
@@ -80,7 +82,8 @@ func serveUntil(requests *os.File, idle time.Duration) error {
 		r.begin()
 		r.running.Go(func() {
 			defer r.end()
-			if errors.Is(serve(req.address, stream), errBroken) {
+			err := safe.Do("forward a connection", func() error { return serve(req.address, stream) })
+			if errors.Is(err, errBroken) {
 				// Before it is closed: then the shim looks for this.
 				_ = conn.SetWriteDeadline(time.Now().Add(tellTimeout))
 				_, _ = conn.Write(binary.NativeEndian.AppendUint64(nil, req.number))
@@ -213,14 +216,14 @@ func serve(address string, stream *net.UnixConn) error {
 		return nil
 	}
 	up := make(chan struct{})
-	go func() {
+	safe.Go("forward to a server", func() {
 		defer close(up)
 		if _, err := io.Copy(server, stream); err != nil {
 			_ = server.Close()
 			return
 		}
 		_ = server.CloseWrite()
-	}()
+	})
 	_, err = io.Copy(stream, server)
 	if err == nil {
 		_ = stream.CloseWrite()

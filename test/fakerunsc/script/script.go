@@ -49,6 +49,8 @@ const (
 	Exit Action = "exit"
 	// Die makes it kill itself.
 	Die Action = "die"
+	// Slow makes it wait for For and go on.
+	Slow Action = "slow"
 )
 
 // What can happen to a call over the control socket. At Before it takes the place of
@@ -127,6 +129,7 @@ type Fault struct {
 	Status  int
 	Output  string
 	Until   string
+	For     time.Duration
 
 	// Since is where in the list of calls counting begins; Write sets it.
 	Since int64
