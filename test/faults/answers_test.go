@@ -1,0 +1,60 @@
+package faults
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestAnswers: while a fault is there, everything is asked of a running task with an exec,
+// all at once, and each call is answered in time. Nobody kills anything meanwhile.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	all := slices.Concat(processFaults(), runscFaults(), diskFaults(), limitFaults(), sinkFaults(), connectionFaults())
+	n := 0
+	for _, f := range all {
+		for _, s := range situations() {
+			if !strings.Contains(s.name, "exec") || s.verb != "" || notApplicable(f, s) != "" || f.ends == theShim {
+				continue
+			}
+			c := cell{fault: f, situation: s, volley: true, byCommand: n/thin%2 == 0 && !f.overSocket}
+			n++
+			if !chosen(n) {
+				continue
+			}
+			t.Run(c.String(), func(t *testing.T) {
+				t.Parallel()
+				c.run(t)
+			})
+		}
+	}
+}
+
+// askEverything makes a call of each kind, and does not wait for their answers.
+func (w *world) askEverything() {
+	w.t.Helper()
+	w.beside.onlyState()
+	sub, exec := w.sub, w.exec
+	for what, ask := range map[string]func() error{
+		"State":            func() error { _, err := sub.State(); return err },
+		"State of an exec": func() error { _, err := exec.State(); return err },
+		"Pids":             func() error { return callPids(sub, exec) },
+		"Stats":            func() error { return callStats(sub, exec) },
+		"Kill":             func() error { return callKill(sub, exec) },
+		"Kill of all":      func() error { return sub.Kill(unix.SIGUSR1, true) },
+		"Kill of an exec":  func() error { return exec.Kill(unix.SIGUSR1, false) },
+		"Update":           func() error { return callUpdate(sub, exec) },
+		"Pause":            func() error { return callPause(sub, exec) },
+		"Resume":           func() error { return callResume(sub, exec) },
+		"Start":            func() error { return callStart(sub, exec) },
+		"exec start":       func() error { return callExecStart(sub, exec) },
+		"Exec":             func() error { return sub.Beside("e2", []string{"/bin/true"}).Add() },
+		"Resize":           func() error { return sub.Resize(80, 25) },
+		"CloseIO":          exec.CloseIO,
+		"Connect":          func() error { _, err := sub.Connect(); return err },
+	} {
+		w.begin(what, ask)
+	}
+}

@@ -1,0 +1,93 @@
+package faults
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// File systems that are full, and such that have become read-only.
+
+const runscRoot = "runsc's root"
+
+func TestDisk(t *testing.T) { cross(t, diskFaults()) }
+
+func diskFaults() []fault {
+	var faults []fault
+	for _, place := range []struct {
+		name string
+		path func(w *world) string
+	}{
+		{"the bundle", func(w *world) string { return w.e.BundleOf(subjectID) }},
+		{"the state directory", func(w *world) string { return w.e.SocketDir() }},
+		{runscRoot, func(w *world) string { return w.e.RunscRoot() }},
+	} {
+		prepare := func(w *world) { w.mount(place.path(w)) }
+		faults = append(faults,
+			fault{name: place.name + " is full", prepare: prepare, beside: sandboxed,
+				inject: func(w *world) { w.fill(place.path(w)) },
+				lift:   func(w *world) { w.empties(place.path(w)) }},
+			fault{name: place.name + " is read-only", prepare: prepare, beside: sandboxed,
+				unremovable: place.name == runscRoot,
+				inject:      func(w *world) { w.remount(place.path(w), unix.MS_RDONLY) },
+				lift:        func(w *world) { w.remount(place.path(w), 0) }},
+		)
+	}
+	return faults
+}
+
+// filler is the file that fills a file system.
+const filler = "filler"
+
+// mount makes a directory a small file system of its own, until everything in the world
+// has ended.
+func (w *world) mount(path string) {
+	w.t.Helper()
+	if err := os.MkdirAll(path, 0o711); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := unix.Mount("faults", path, "tmpfs", 0, "size=1m,mode=0711"); err != nil {
+		w.t.Fatalf("mount %s: %v", path, err)
+	}
+	w.e.AtEnd(func() {
+		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			w.t.Errorf("unmount %s: %v", path, err)
+		}
+	})
+}
+
+func (w *world) remount(path string, flags uintptr) {
+	w.t.Helper()
+	if err := unix.Mount("", path, "", unix.MS_REMOUNT|flags, ""); err != nil {
+		w.t.Fatalf("remount %s: %v", path, err)
+	}
+}
+
+// fill fills the file system to the last byte.
+func (w *world) fill(path string) {
+	w.t.Helper()
+	f, err := os.Create(filepath.Join(path, filler))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for size := 64 << 10; size > 0; {
+		_, err := f.Write(make([]byte, size))
+		switch {
+		case errors.Is(err, unix.ENOSPC):
+			size /= 2
+		case err != nil:
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) empties(path string) {
+	w.t.Helper()
+	if err := os.Remove(filepath.Join(path, filler)); err != nil {
+		w.t.Fatal(err)
+	}
+}
