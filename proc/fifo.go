@@ -113,16 +113,15 @@ const (
 	lastLook  = 250 * time.Millisecond
 )
 
-// until looks until ok or the output is closed, and reports which.
-func (f *fifoOutput) until(ok func() bool) bool {
+// until looks until ok, or the output is closed.
+func (f *fifoOutput) until(ok func() bool) {
 	for pause := firstLook; !ok(); pause = min(2*pause, lastLook) {
 		select {
 		case <-time.After(pause):
 		case <-f.gone.Done():
-			return false
+			return
 		}
 	}
-	return true
 }
 
 // linger is a writer until everything is read.

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -95,7 +94,7 @@ func (o opener) openLogger(ctx context.Context, s *streams, uri string, stdout, 
 	go safe.Run("wait for logger "+u.Path, func() {
 		defer close(l.done)
 		l.status, l.err = runc.Monitor.Wait(cmd, exits)
-		if l.status != 0 || !l.over.Load() {
+		if l.status != 0 {
 			log.L.WithError(l.err).Warnf("logger %s of %s has ended with status %d", u.Path, o.id, l.status)
 		}
 	})
@@ -123,17 +122,15 @@ func (o opener) openLogger(ctx context.Context, s *streams, uri string, stdout, 
 // logger is a running program that reads a process's output. It ends by itself
 // when it has read everything.
 type logger struct {
-	path string
-	cmd  *exec.Cmd
-	done chan struct{}
-	// over is set when the process has ended, and with it what there is to read.
-	over   atomic.Bool
+	path   string
+	cmd    *exec.Cmd
+	done   chan struct{}
 	status int
 	err    error
 }
 
-// ended tells the logger nothing, which sees the end of its pipes.
-func (l *logger) ended(<-chan struct{}) { l.over.Store(true) }
+// ended has nothing to tell: the logger sees the end of its pipes.
+func (*logger) ended(<-chan struct{}) {}
 
 func (l *logger) drain(ctx context.Context) {
 	select {

@@ -135,6 +135,25 @@ func (p *process) endLocked(op *operation) {
 	}
 }
 
+// startGrace is how long a start may go on whose process was forced to exit. One that is cut
+// short leaves the streams with the sandbox, so that a reader waits for their end; and
+// containerd, when it starts, kills what it finds created, and waits for that reader before
+// it serves anybody.
+const startGrace = 3 * time.Second
+
+// cutShortLocked ends the operation under way of a process that has ended. A delete goes
+// on: it is what ended the process.
+func (p *process) cutShortLocked() {
+	switch op := p.op; {
+	case op == nil || op.verb == opDelete:
+	case op.verb == opStart:
+		p.op = nil
+		time.AfterFunc(startGrace, op.cancel)
+	default:
+		p.endLocked(op)
+	}
+}
+
 // setLocked makes a transition of the table.
 func (p *process) setLocked(s State) error {
 	next, err := p.state.to(s)
@@ -191,10 +210,7 @@ func (p *process) stopIf(exit Exit, holds func() bool) bool {
 	if p.setLocked(Stopped) != nil {
 		return false
 	}
-	// A delete goes on: it is what ended the process.
-	if p.op != nil && p.op.verb != opDelete {
-		p.endLocked(p.op)
-	}
+	p.cutShortLocked()
 	p.exit = exit
 	if p.stream != nil {
 		p.stream.ended()

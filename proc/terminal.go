@@ -115,7 +115,11 @@ func (t *terminal) copyIn() {
 			if _, werr := t.master.Write(buf[:n]); werr != nil {
 				return
 			}
-			for _, sig := range t.keys(buf[:n]) {
+			sigs := t.keys(buf[:n])
+			if len(sigs) > 0 {
+				t.takeIn()
+			}
+			for _, sig := range sigs {
 				if !t.signal(sig) {
 					break // the others would wait as long
 				}
@@ -153,6 +157,25 @@ func (t *terminal) keys(typed []byte) (sigs []unix.Signal) {
 		}
 	}
 	return sigs
+}
+
+// takeIn makes the kernel take in what was typed. It does so in its own time otherwise, and
+// for such a key it throws away what the process has written and nobody has read: that must
+// not be what the process writes because of the signal. A look at the terminal's other end
+// has that done.
+func (t *terminal) takeIn() {
+	raw, err := t.master.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		peer, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.TIOCGPTPEER, unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC)
+		if errno != 0 {
+			return // older than Linux 4.13, or no descriptor is left
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(peer), Events: unix.POLLIN}}, 0)
+		_ = unix.Close(int(peer))
+	})
 }
 
 // keyTimeout bounds how long the sandbox may take for a terminal's signal.

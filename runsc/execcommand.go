@@ -55,8 +55,7 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 		if pid <= 0 {
 			// Nobody could signal it, and 0 would be the container's init.
 			kill()
-			<-ended
-			return nil, fmt.Errorf("runsc exec %s: what it has written is no pid: %w", c.name, errdefs.ErrInternal)
+			return nil, errors.Join(fmt.Errorf("runsc exec %s: what it has written is no pid: %w", c.name, errdefs.ErrInternal), <-ended)
 		}
 		return &Process{PID: pid, c: c, s: s, wait: func(ctx context.Context) (Exit, error) {
 			select {

@@ -112,7 +112,7 @@ func flaky(t *testing.T, path string, breaks int) *control.Sandbox {
 func TestP16_EitherWayOfWaiting(t *testing.T) {
 	c := broken(t, "exit 1")
 	s, _, _ := member(t, c, "")
-	s.direct.Sandbox.Close()
+	s.direct.Close()
 	path := s.direct.Path()
 	s.direct.Sandbox = flaky(t, path+"2", maxLost+1)
 	exit, err := c.askSandbox(t.Context(), s, 0)

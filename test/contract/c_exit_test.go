@@ -275,7 +275,8 @@ func TestR6_NoDescriptorsOfBrokenCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onSocket(t, func(t *testing.T, e *harness.Env) {
-				k := e.Running(harness.Container{ID: "web"})
+				k := e.Running(harness.Container{ID: "web", Args: pong()})
+				k.IO.Out.Until(t, "ready")
 				round := func(n int) {
 					for range n {
 						p := k.Exec(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 0")})

@@ -1,0 +1,59 @@
+package proc
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// TestP7_KillWhileItStarts: a kill does not wait for a start that is under way, which is
+// not cut short at once, as the sandbox may have the streams by then: what is started after
+// all is killed. A start that hangs is cut short soon.
+func TestP7_KillWhileItStarts(t *testing.T) {
+	for name, ends := range map[string]bool{"it ends": true, "it hangs": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, f, rec := newTask(t, func(cfg *Config) { cfg.Root = false })
+				release := f.holdUp("start")
+				defer release()
+				started := make(chan error, 1)
+				go func() {
+					_, err := c.Start(t.Context(), "")
+					started <- err
+				}()
+				synctest.Wait()
+				begun := time.Now()
+				if err := c.Kill(t.Context(), "", unix.SIGKILL, true); err != nil {
+					t.Errorf("the kill: %v", err)
+				}
+				if st, err := c.Wait(t.Context(), ""); err != nil || st.Exit.Status != killedStatus {
+					t.Errorf("it ended with %v, %v", st, err)
+				}
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("the kill took %s", took)
+				}
+				signals := 0
+				if ends {
+					release()
+					signals = 1
+				}
+				if err := <-started; err == nil || ends && !errdefs.IsFailedPrecondition(err) {
+					t.Errorf("the start: %v", err)
+				}
+				if took := time.Since(begun); !ends && took != startGrace {
+					t.Errorf("the start that hangs went on for %s", took)
+				}
+				if got := f.called("signal-all"); got != signals {
+					t.Errorf("the sandbox had %d signals, want %d", got, signals)
+				}
+				if got := rec.kinds(); !slices.Equal(got, []EventKind{EventCreated}) {
+					t.Errorf("events %v, want that of the create alone", got)
+				}
+			})
+		})
+	}
+}
