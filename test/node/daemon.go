@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -89,28 +88,17 @@ func (n *Node) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	// A subscription is refused while the connection is down.
+	if err := n.Reconnected(ctx); err != nil {
+		return err
+	}
 	n.watchIDs(ctx)
 	return nil
 }
 
-// StopContainerd ends containerd and waits until it has ended. The pods run on.
-func (n *Node) StopContainerd() error {
-	if n.unwatch != nil {
-		n.unwatch()
-		n.unwatch = nil
-	}
-	cmd := n.cmd
-	n.cmd = nil
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	select {
-	case <-n.exited:
-		return nil
-	case <-time.After(patience):
-		return errors.Join(errors.New("containerd takes no SIGTERM"), cmd.Process.Kill())
-	}
-}
+// StopContainerd ends containerd as systemd does, and waits until it has ended. The pods
+// run on.
+func (n *Node) StopContainerd() error { return n.EndContainerd(syscall.SIGTERM) }
 
 // Until waits until a condition holds that nobody tells about. What the condition
 // returns besides says why it does not hold.
