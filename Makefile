@@ -91,7 +91,7 @@ GO_TEST := SHIM_TEST_BIN=$(BIN) CGO_ENABLED=1 $(GO) test -race
 test: test-unit test-contract test-e2e ## all tests
 
 test-unit: deps ## each package on its own, in seconds
-	$(GO_TEST) ./cmd/... ./shim/... ./proc/... ./runsc/... ./utils/... ./test/image/... ./test/bench/... ./test/vm
+	$(GO_TEST) ./cmd/... ./shim/... ./proc/... ./runsc/... ./utils/... ./test/image/... ./test/bench/... ./test/harness ./test/vm
 
 # The suites run twice: with sandboxes that are asked over their control sockets, and
 # with runsc's commands alone. These tests choose the way themselves.
@@ -138,6 +138,27 @@ test-pods: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybo
 	$(GO_TEST) -count=1 -timeout 30m -parallel 4 -v ./test/pods/...
 	SHIM_TEST_CONTROL=cli PODS_CHURN=15s $(GO_TEST) -count=1 -timeout 15m -parallel 4 -v ./test/pods
 
+# A sixth of all that can be broken in all situations: FAULTS_SEED (0 to 5) says which, and
+# FAULTS=all is all of it, in an hour or two.
+FAULTS ?=
+FAULTS_SEED ?= 0
+
+test-faults: deps $(SHIM) $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/busybox-static $(BIN)/busybox ## break what can break, in each state and in the middle of each call (root)
+	FAULTS=$(FAULTS) FAULTS_SEED=$(FAULTS_SEED) $(GO_TEST) -count=1 -timeout $(if $(FAULTS),180m,40m) -parallel 10 -v ./test/faults
+
+# What fails is printed with its seed, which is MODEL_SEED; without one, each run has another.
+MODEL_STEPS_FAKE ?= 100000
+MODEL_STEPS_REAL ?= 2000
+
+test-model: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox ## random programs of calls against a model of the contract (root)
+	MODEL_STEPS_FAKE=$(MODEL_STEPS_FAKE) MODEL_STEPS_REAL=$(MODEL_STEPS_REAL) $(GO_TEST) -count=1 -timeout 40m -v ./test/model/...
+
+# SOAK is how long, SOAK_SEED the seed, which each run prints.
+SOAK ?= 10m
+
+soak: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge ## pods, execs and logs at full speed while containerd restarts, for SOAK (10m) (root)
+	SOAK=$(SOAK) $(GO_TEST) -count=1 -timeout 0 -v ./test/soak
+
 # Where there is cgroup v2 alone, and systemd: a virtual machine, which is emulated. VM_FLAGS has
 # flags for one who looks for a fault, as "-machine cgroupfs -suites pods -run 'TestOOM|TestExec'".
 VM := $(BUILD_DIR)/vm
@@ -151,6 +172,10 @@ $(VM)/qemu $(VM)/kernel $(VM)/system: test/vm/fetch.sh
 
 bench: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox-static ## measure the shim, with runc beside it: a table, bench/bench.json and bench.svg (root)
 	SHIM_TEST_BIN=$(BIN) BENCH_OUT=$(BUILD_DIR)/bench $(GO) run ./test/bench
+
+# FUZZTIME is how long for each target.
+fuzz: deps ## look for inputs that break something: each target for FUZZTIME (10s)
+	test/tools/fuzz.sh
 
 deps:
 	@test/tools/install-deps.sh
@@ -250,4 +275,4 @@ $(BUILD_DIR)/busybox.tar: $(BIN)/busybox-static $(wildcard test/image/*.go test/
 FORCE:
 
 .PHONY: help build demo demo-shell demo-files install uninstall test test-unit \
-	test-contract test-e2e test-cri test-pods test-vm bench deps lint bazel tools clean FORCE
+	test-contract test-e2e test-cri test-pods test-faults test-model soak test-vm bench fuzz deps lint bazel tools clean FORCE
