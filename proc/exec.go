@@ -73,10 +73,7 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	err = e.run(op, pid, EventExecStarted)
 	c.wg.Go(func() { c.waitExec(e, p) })
 	if err != nil {
-		// It is forced to have ended, so it must end.
-		ctx, cancel := afterwards(ctx)
-		defer cancel()
-		return 0, errors.Join(err, c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL))
+		return 0, errors.Join(err, c.finish(ctx, e.process, func(ctx context.Context) error { return c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL) }))
 	}
 	return pid, nil
 }

@@ -113,6 +113,25 @@ func (c *Container) killMember(ctx context.Context, p *process, deliver func(con
 	}
 }
 
+// finish ends a process that was started although it had been forced to exit meanwhile: it
+// must end, though whoever asked for the start may have gone.
+func (c *Container) finish(ctx context.Context, p *process, deliver func(context.Context) error) error {
+	bound, cancel := afterwards(ctx)
+	defer cancel()
+	for pause := firstPause; ; pause *= 2 {
+		err := deliver(bound)
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-bound.Done():
+			log.G(ctx).WithError(err).Errorf("%s was killed while it was started, and may still run", p.name())
+			return err
+		}
+	}
+}
+
 // isAnswer tells an error of a sandbox that has understood from one that may go by, as that
 // of a sandbox that is paused.
 func isAnswer(err error) bool { return errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) }

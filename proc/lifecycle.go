@@ -48,10 +48,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	s.started(nil, nil)
 	if err := c.init.run(op, pid, EventStarted); err != nil {
 		c.unwatchMemory()
-		// It is forced to have ended, so it must end.
-		ctx, cancel := afterwards(ctx)
-		defer cancel()
-		return 0, errors.Join(err, c.rt.SignalAll(ctx, unix.SIGKILL))
+		return 0, errors.Join(err, c.finish(ctx, c.init, func(ctx context.Context) error { return c.rt.SignalAll(ctx, unix.SIGKILL) }))
 	}
 	c.wg.Go(c.waitInit)
 	c.Settle() // the sandbox may be paused
