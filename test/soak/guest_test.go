@@ -105,7 +105,7 @@ func (g *guest) ends(ctx context.Context, status int32, lines int, reasons ...st
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", g.where(), err)
-	case got.Reason == unknown && g.wasTold(status):
+	case isUnknown(got.ExitCode, got.Reason) && g.wasTold(status):
 		g.w.tally.add("exit statuses that containerd knew and forgot when it ended", 1)
 		return g.logged(lines)
 	case got.ExitCode != status || !slices.Contains(reasons, got.Reason):
@@ -116,6 +116,13 @@ func (g *guest) ends(ctx context.Context, status int32, lines int, reasons ...st
 		g.w.tally.add("containers that ended while containerd was away", 1)
 	}
 	return g.logged(lines)
+}
+
+// isUnknown tells whether containerd does not know how a container ended. An event that
+// comes again, and says that the kernel killed it, gives it that reason.
+func isUnknown(status int32, reason string) bool {
+	const unknownStatus = 255
+	return reason == unknown || reason == oomKilled && status == unknownStatus
 }
 
 // wasTold tells whether containerd says in its own log that it was told how the container
