@@ -102,7 +102,9 @@ func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, err
 	if err := e.attach(s); err != nil {
 		return nil, err
 	}
-	p, err := c.rt.Exec(ctx, ExecOptions{Process: e.spec, Files: s.ends(), Terminal: e.stdio.Terminal})
+	ends, giveBack := s.lend()
+	p, err := c.rt.Exec(ctx, ExecOptions{Process: e.spec, Files: ends, Terminal: e.stdio.Terminal})
+	giveBack()
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +147,10 @@ func (c *Container) deleteExec(ctx context.Context, execID string) (Status, erro
 
 // killExec signals a running exec.
 func (c *Container) killExec(ctx context.Context, e *execution, sig unix.Signal) error {
-	if sig != unix.SIGKILL && c.init.status().State == Paused {
-		return fmt.Errorf("kill %s: the container is paused: %w", e.name(), errdefs.ErrFailedPrecondition)
-	}
 	if pid := e.runningPID(); pid != 0 {
+		if sig != unix.SIGKILL && c.init.status().State == Paused {
+			return fmt.Errorf("kill %s: the container is paused: %w", e.name(), errdefs.ErrFailedPrecondition)
+		}
 		signal := func(ctx context.Context) error { return c.rt.SignalExec(ctx, pid, sig) }
 		if sig == unix.SIGKILL {
 			return c.sigkill(ctx, e.process, signal)

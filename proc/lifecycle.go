@@ -33,7 +33,10 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	pid, s := c.init.status().PID, c.init.streams()
 	// Before it can run out of memory.
 	c.watchMemory(pid)
-	if err := c.rt.Start(op.ctx, s.ends()); err != nil {
+	ends, giveBack := s.lend()
+	err = c.rt.Start(op.ctx, ends)
+	giveBack()
+	if err != nil {
 		c.unwatchMemory()
 		if !c.root {
 			// It stays created in runsc for ever, with the streams open, and

@@ -141,16 +141,12 @@ func (p *process) endLocked(op *operation) {
 // it serves anybody.
 const startGrace = 3 * time.Second
 
-// cutShortLocked ends the operation under way of a process that has ended. A delete goes
-// on: it is what ended the process.
+// cutShortLocked ends the start under way of a process that has ended. A delete goes on: it
+// is what ended the process. So do a pause and a resume: they are of the whole sandbox.
 func (p *process) cutShortLocked() {
-	switch op := p.op; {
-	case op == nil || op.verb == opDelete:
-	case op.verb == opStart:
+	if op := p.op; op != nil && op.verb == opStart {
 		p.op = nil
 		time.AfterFunc(startGrace, op.cancel)
-	default:
-		p.endLocked(op)
 	}
 }
 

@@ -34,8 +34,10 @@ type streams struct {
 	mu sync.Mutex
 	// begun is set when the process was started, closed when it has ended.
 	begun, closed bool
-	// files are the sandbox's ends, until it has its own copies.
-	files Files
+	// files are the sandbox's ends, until it has its own copies. They are lent while
+	// they are handed to it, and closed afterwards if unneeded is set.
+	files          Files
+	lent, unneeded bool
 	// copyTo is where a terminal's output goes and copyFrom its input; nil
 	// without a terminal.
 	copyTo   *os.File
@@ -229,6 +231,23 @@ func (s *streams) ends() Files {
 	return s.files
 }
 
+// lend returns the sandbox's ends for a call that hands them to it. They are not closed
+// before they are given back, whatever becomes of the process: the number of a file that is
+// closed may be another file's in the next moment, which the sandbox would have then.
+func (s *streams) lend() (ends Files, giveBack func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = true
+	return s.files, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lent = false
+		if s.unneeded {
+			s.closeFilesLocked()
+		}
+	}
+}
+
 // started is told when the sandbox has its ends: the shim's copies are closed, so
 // that a reader sees the end when the process ends. With a terminal, copying
 // begins; the master is the streams' from here on. foreground is as startTerminal has it.
@@ -275,6 +294,10 @@ func alreadyClosed() <-chan struct{} {
 }
 
 func (s *streams) closeFilesLocked() {
+	if s.lent {
+		s.unneeded = true
+		return
+	}
 	for i, f := range s.files {
 		if f != nil {
 			_ = f.Close()
