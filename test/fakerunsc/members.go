@@ -20,7 +20,24 @@ func (s *sandbox) freeze() error {
 	s.mu.Lock()
 	s.frozen++
 	s.mu.Unlock()
-	return s.signalMembers("", unix.SIGSTOP)
+	if err := s.signalMembers("", unix.SIGSTOP); err != nil {
+		return err
+	}
+	for _, pid := range s.started("") {
+		awaitStop(pid)
+	}
+	return nil
+}
+
+// awaitStop waits until a child has stopped, or ended: of several threads only one takes
+// the signal, and tells the others when it comes to run.
+func awaitStop(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // thaw undoes one freeze. gVisor counts them, and its kernel panics when it is thawed
