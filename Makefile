@@ -147,11 +147,12 @@ test-faults: deps $(SHIM) $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(B
 	FAULTS=$(FAULTS) FAULTS_SEED=$(FAULTS_SEED) $(GO_TEST) -count=1 -timeout $(if $(FAULTS),180m,40m) -parallel 10 -v ./test/faults
 
 # What fails is printed with its seed, which is MODEL_SEED; without one, each run has another.
+# The race detector would take most of the time; the shim is a program of its own.
 MODEL_STEPS_FAKE ?= 100000
 MODEL_STEPS_REAL ?= 2000
 
 test-model: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox ## random programs of calls against a model of the contract (root)
-	MODEL_STEPS_FAKE=$(MODEL_STEPS_FAKE) MODEL_STEPS_REAL=$(MODEL_STEPS_REAL) $(GO_TEST) -count=1 -timeout 40m -v ./test/model/...
+	SHIM_TEST_BIN=$(BIN) MODEL_STEPS_FAKE=$(MODEL_STEPS_FAKE) MODEL_STEPS_REAL=$(MODEL_STEPS_REAL) $(GO) test -count=1 -timeout 40m -v ./test/model/...
 
 # SOAK is how long, SOAK_SEED the seed, which each run prints.
 SOAK ?= 10m
