@@ -257,6 +257,10 @@ func (s *Service) delete(ctx context.Context, id, execID string) (proc.Status, e
 	st, err := c.Delete(ctx, execID)
 	if err == nil && execID == "" {
 		s.release(id)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			// The connection is gone, and with it who would have asked next.
+			s.EndIfIdle()
+		}
 	}
 	return st, err
 }

@@ -157,6 +157,38 @@ func TestT8_PausesAndResumesAtOnce(t *testing.T) {
 	_, _ = s.resumeRPC(t.Context(), &taskapi.ResumeRequest{ID: "pod"})
 }
 
+// TestR6_ADeleteWhoseCallerIsGone: nobody asks such a shim to end, so it ends when it has no
+// task left.
+func TestR6_ADeleteWhoseCallerIsGone(t *testing.T) {
+	for name, gone := range map[string]bool{"gone": true, "there": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(t)
+			for _, id := range []string{"web", "other"} {
+				if _, err := s.createRPC(t.Context(), &taskapi.CreateTaskRequest{ID: id, Bundle: bundle(t, "")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if gone {
+				cancel()
+			}
+			for i, id := range []string{"web", "other"} {
+				if _, err := s.deleteRPC(ctx, &taskapi.DeleteRequest{ID: id}); err != nil {
+					t.Fatal(err)
+				}
+				want := 0
+				if gone && i == 1 {
+					want = 1
+				}
+				if s.downs != want {
+					t.Errorf("after %d deletes the shim was told %d times to end, want %d", i+1, s.downs, want)
+				}
+			}
+		})
+	}
+}
+
 // TestT1_APanicInACreate: the id is free again.
 func TestT1_APanicInACreate(t *testing.T) {
 	s := newService(t)
