@@ -107,29 +107,6 @@ func (s *Stream) Ends(limit time.Duration) bool {
 	return s.awaitFor(limit, func() bool { return s.ended })
 }
 
-// awaitFor is await with another deadline.
-func (c *changing) awaitFor(limit time.Duration, holds func() bool) bool {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
-	for {
-		c.mu.Lock()
-		ok := holds()
-		if c.ch == nil {
-			c.ch = make(chan struct{})
-		}
-		ch := c.ch
-		c.mu.Unlock()
-		if ok {
-			return true
-		}
-		select {
-		case <-ch:
-		case <-deadline.C:
-			return false
-		}
-	}
-}
-
 // PrepareIn makes the bundle of a container that a running shim is to create without
 // being started for it, as a containerd that knows the third task API does in a pod.
 func (e *Env) PrepareIn(s *Shim, c Container) *Task {

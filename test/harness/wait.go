@@ -108,9 +108,12 @@ func (c *changing) update(f func()) {
 	}
 }
 
-// await waits until holds, which runs under the lock, or until the deadline.
-func (c *changing) await(holds func() bool) bool {
-	deadline := time.NewTimer(Patience)
+// await waits until holds, which runs under the lock, at most Patience.
+func (c *changing) await(holds func() bool) bool { return c.awaitFor(Patience, holds) }
+
+// awaitFor is await with another limit.
+func (c *changing) awaitFor(limit time.Duration, holds func() bool) bool {
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	for {
 		c.mu.Lock()
