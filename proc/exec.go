@@ -6,11 +6,8 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"containerd-shim-runsc/utils/safe"
 )
 
 // execution is an exec: a process that the caller adds to a container.
@@ -71,27 +68,16 @@ func (c *Container) startExec(ctx context.Context, e *execution) (int, error) {
 	}
 	pid := c.init.status().PID
 	err = e.run(op, pid, EventExecStarted)
-	c.wg.Go(func() { c.waitExec(e, p) })
+	c.wg.Go(func() {
+		c.awaitEnd(e.process, p.Wait, func(exit Exit) {
+			c.explain(e.process, exit)
+			e.stop(exit)
+		})
+	})
 	if err != nil {
 		return 0, errors.Join(err, c.finish(ctx, e.process, func(ctx context.Context) error { return c.rt.SignalExec(ctx, p.PID(), unix.SIGKILL) }))
 	}
 	return pid, nil
-}
-
-// waitExec waits for an exec's end. Whatever goes wrong in that, it is seen to end.
-func (c *Container) waitExec(e *execution, p ExecProcess) {
-	err := safe.Do("wait for "+e.name(), func() error {
-		exit, err := p.Wait(c.ctx)
-		if err == nil {
-			c.explain(e.process, exit)
-			e.stop(exit)
-		}
-		return err
-	})
-	if err != nil && c.ctx.Err() == nil { // not because the task was deleted
-		log.L.WithError(err).Errorf("the exit status of %s is lost", e.name())
-		e.forceExit(UnknownStatus)
-	}
 }
 
 func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, error) {

@@ -98,7 +98,7 @@ func newFIFOOutput(path string, hold *os.File) *fifoOutput {
 // clients open their side on their own time, which may be after a short process.
 func (f *fifoOutput) ended(written <-chan struct{}) {
 	f.once.Do(func() {
-		go safe.Run("end of "+f.path, func() {
+		safe.Go("end of "+f.path, func() {
 			defer close(f.done)
 			f.linger(written)
 			f.greet()

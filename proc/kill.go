@@ -89,28 +89,21 @@ func (c *Container) killRoot(ctx context.Context, deliver func(context.Context) 
 func (c *Container) killMember(ctx context.Context, p *process, deliver func(context.Context) error) error {
 	bound, cancel := context.WithTimeout(ctx, deathTimeout)
 	defer cancel()
-	for pause := firstPause; ; pause *= 2 {
+	err := insist(bound, p.done, func(ctx context.Context) error {
 		if c.rt.Frozen() {
-			c.thaw(bound)
+			c.thaw(ctx)
 		}
-		err := deliver(bound)
-		if err == nil {
-			c.seeToDeath(p, dyingTimeout)
-			return nil
-		}
-		if isAnswer(err) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-			continue
-		case <-p.done:
-			return nil
-		case <-bound.Done():
-		}
-		log.G(ctx).WithError(err).Warnf("the sandbox has not taken SIGKILL for %s in %s; killing the sandbox", p.name(), deathTimeout)
-		return c.rt.KillSandbox()
+		return deliver(ctx)
+	})
+	switch {
+	case err == nil:
+		c.seeToDeath(p, dyingTimeout)
+		return nil
+	case isAnswer(err):
+		return err
 	}
+	log.G(ctx).WithError(err).Warnf("the sandbox has not taken SIGKILL for %s in %s; killing the sandbox", p.name(), deathTimeout)
+	return c.rt.KillSandbox()
 }
 
 // finish ends a process that was started although it had been forced to exit meanwhile: it
@@ -118,15 +111,27 @@ func (c *Container) killMember(ctx context.Context, p *process, deliver func(con
 func (c *Container) finish(ctx context.Context, p *process, deliver func(context.Context) error) error {
 	bound, cancel := afterwards(ctx)
 	defer cancel()
+	err := insist(bound, nil, deliver)
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	log.G(ctx).WithError(err).Errorf("%s was killed while it was started, and may still run", p.name())
+	return err
+}
+
+// insist delivers a signal again and again, until the sandbox has taken it or has answered,
+// the process has ended, which is no error, or ctx ends.
+func insist(ctx context.Context, ended <-chan struct{}, deliver func(context.Context) error) error {
 	for pause := firstPause; ; pause *= 2 {
-		err := deliver(bound)
-		if err == nil || errdefs.IsNotFound(err) {
-			return nil
+		err := deliver(ctx)
+		if err == nil || isAnswer(err) {
+			return err
 		}
 		select {
 		case <-time.After(pause):
-		case <-bound.Done():
-			log.G(ctx).WithError(err).Errorf("%s was killed while it was started, and may still run", p.name())
+		case <-ended:
+			return nil
+		case <-ctx.Done():
 			return err
 		}
 	}
@@ -155,7 +160,7 @@ func (c *Container) seeToDeath(p *process, within time.Duration) {
 		return
 	}
 	p.dying = true
-	go safe.Run("see to the end of "+p.name(), func() {
+	safe.Go("see to the end of "+p.name(), func() {
 		t := time.NewTimer(within)
 		defer t.Stop()
 		var ended <-chan struct{} = p.done

@@ -71,20 +71,25 @@ func (c *Container) endInit(op *operation) {
 // seen to end, although init took them with it.
 const execsEnd = 2 * time.Second
 
-// waitInit waits for init's end and ends the task's processes in order: T11. Whatever
-// goes wrong in that, init is seen to end.
+// waitInit waits for init's end and ends the task's processes in order: T11.
 func (c *Container) waitInit() {
 	defer c.unwatchMemory()
-	err := safe.Do("wait for init of "+c.id, func() error {
-		exit, err := c.rt.Wait(c.ctx)
+	c.awaitEnd(c.init, c.rt.Wait, c.endTask)
+}
+
+// awaitEnd waits for the end of a process and hands its exit on. Whatever goes wrong in that,
+// the process is seen to end.
+func (c *Container) awaitEnd(p *process, wait func(context.Context) (Exit, error), ended func(Exit)) {
+	err := safe.Do("wait for "+p.name(), func() error {
+		exit, err := wait(c.ctx)
 		if err == nil {
-			c.endTask(exit)
+			ended(exit)
 		}
 		return err
 	})
 	if err != nil && c.ctx.Err() == nil { // not because the task was deleted
-		log.L.WithError(err).Errorf("the exit status of init of %s is lost", c.id)
-		c.init.forceExit(UnknownStatus)
+		log.L.WithError(err).Errorf("the exit status of %s is lost", p.name())
+		p.forceExit(UnknownStatus)
 	}
 }
 

@@ -91,7 +91,7 @@ func (o opener) openLogger(ctx context.Context, s *streams, uri string, stdout, 
 		return fmt.Errorf("start logger %s: %w", u.Path, err)
 	}
 	l := &logger{path: u.Path, cmd: cmd, done: make(chan struct{})}
-	go safe.Run("wait for logger "+u.Path, func() {
+	safe.Go("wait for logger "+u.Path, func() {
 		defer close(l.done)
 		l.status, l.err = runc.Monitor.Wait(cmd, exits)
 		if l.status != 0 {

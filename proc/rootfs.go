@@ -56,7 +56,7 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 	what := "unmount root file system " + target
 	bound, cancel := context.WithTimeout(ctx, unmountTimeout)
 	defer cancel()
-	_, err := safe.Within(bound, what, func() (none struct{}, _ error) { return none, mount.UnmountRecursive(target, 0) }, nil)
+	err := safe.DoWithin(bound, what, func() error { return mount.UnmountRecursive(target, 0) })
 	if err == nil {
 		return nil
 	}

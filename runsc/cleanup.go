@@ -83,26 +83,31 @@ func (c *Container) removeTraces(ctx context.Context) error {
 	defer c.forget()
 	ctx, cancel := part(ctx, 2)
 	defer cancel()
-	kinds := map[string]func() error{
+	if err := sideBySide(ctx, map[string]func() error{
 		"files":   func() error { return errors.Join(c.removeFiles(), c.tidyRoot(), c.unlearn()) },
 		"cgroups": func() error { return c.removeCgroup(ctx) },
 		"volumes": func() error { return c.removeFilestores(ctx) },
-	}
-	results := make(chan error)
-	for kind, remove := range kinds {
-		safe.Go("remove "+kind, func() {
-			_, err := safe.Within(ctx, "remove "+kind, func() (struct{}, error) { return struct{}{}, remove() }, nil)
-			results <- err
-		})
-	}
-	var errs []error
-	for range kinds {
-		errs = append(errs, <-results)
-	}
-	if err := errors.Join(errs...); err != nil {
+	}); err != nil {
 		return fmt.Errorf("remove what runsc has left of %s: %w", c.name, err)
 	}
 	return nil
+}
+
+// sideBySide removes several things by what they are called, each of which may be in a file
+// system that does not answer, and gives up on those with ctx.
+func sideBySide(ctx context.Context, removes map[string]func() error) error {
+	var wg sync.WaitGroup
+	results := make(chan error, len(removes))
+	for what, remove := range removes {
+		wg.Go(func() { results <- safe.DoWithin(ctx, "remove "+what, remove) })
+	}
+	wg.Wait()
+	close(results)
+	var errs []error
+	for err := range results {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // removeFiles removes the files that runsc makes for the container in its root and may
@@ -150,18 +155,11 @@ func (c *Container) removeFilestores(ctx context.Context) error {
 	// create fails on it.
 	left := []string{filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID)}
 	of, err := c.recall()
-	left = append(left, of.volumeFiles...)
-	errs := make([]error, len(left)+1)
-	errs[len(left)] = err
-	var wg sync.WaitGroup
-	for i, f := range left {
-		// Side by side, as each may be in a file system that does not answer.
-		wg.Go(func() {
-			_, errs[i] = safe.Within(ctx, "remove "+f, func() (struct{}, error) { return struct{}{}, remove(f) }, nil)
-		})
+	removes := map[string]func() error{}
+	for _, f := range append(left, of.volumeFiles...) {
+		removes[f] = func() error { return remove(f) }
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(sideBySide(ctx, removes), err)
 }
 
 // remove removes a file, if it is there.

@@ -3,7 +3,6 @@ package runsc
 import (
 	"context"
 	"fmt"
-	"math"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -117,23 +116,15 @@ func (p *podLimits) resources(res cgroup.PodResources) *specs.LinuxResources {
 		return res.Sum
 	}
 	if said.Memory > 0 {
-		said.Memory = max(plus(said.Memory, res.Grown.Memory), 1)
+		said.Memory = max(cgroup.Sum(said.Memory, res.Grown.Memory), 1)
 	}
 	if said.Quota > 0 {
-		said.Quota = max(plus(said.Quota, res.Grown.Quota), 1)
+		said.Quota = max(cgroup.Sum(said.Quota, res.Grown.Quota), 1)
 	}
 	if said.Shares > 0 {
 		said.Shares = uint64(max(int64(said.Shares)+res.Grown.Shares, 1))
 	}
 	return said.Resources()
-}
-
-// plus adds to what is not negative, up to the largest number there is.
-func plus(n, more int64) int64 {
-	if more > math.MaxInt64-n {
-		return math.MaxInt64
-	}
-	return n + more
 }
 
 // setLimits changes those limits of the pod's cgroup that are named. A limit that somebody
@@ -253,7 +244,7 @@ func (p *podLimits) withOwn(res *specs.LinuxResources) *specs.LinuxResources {
 		return res
 	}
 	sum, memory := *res, *res.Memory
-	limit := plus(*memory.Limit, p.own)
+	limit := cgroup.Sum(*memory.Limit, p.own)
 	memory.Limit, sum.Memory = &limit, &memory
 	return &sum
 }

@@ -43,7 +43,7 @@ func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Write
 		// What ends in time by itself can say more about what it has waited for.
 		inner, cancel := context.WithDeadline(ctx, began.Add(until-margin))
 		defer cancel()
-		_, err := safe.Within(ctx, what, func() (struct{}, error) { return struct{}{}, do(inner) }, nil)
+		err := safe.DoWithin(ctx, what, func() error { return do(inner) })
 		if err != nil {
 			_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
 		}

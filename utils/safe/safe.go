@@ -37,6 +37,12 @@ func Run(what string, f func()) {
 	})
 }
 
+// DoWithin is Within for what returns nothing but an error, and needs no undoing.
+func DoWithin(ctx context.Context, what string, f func() error) error {
+	_, err := Within(ctx, what, func() (struct{}, error) { return struct{}{}, f() }, nil)
+	return err
+}
+
 // Within runs f, which cannot be given up, and waits for it until ctx ends. Then its
 // error is ctx's, and says what has hung and for how long; f goes on in its goroutine, and
 // if it succeeds after all, late is called with what it returned. Late may be nil.
