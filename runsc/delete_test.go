@@ -3,7 +3,6 @@ package runsc
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/test/hungfs"
 )
 
 // noRunsc are runscs with which nothing can be done.
@@ -228,32 +228,13 @@ func TestP14_DeleteOfAMemberOfADeafSandbox(t *testing.T) {
 // A file system that does not answer, or not any more, keeps no container from being
 // deleted.
 func TestP14_DeleteOnADeadFileSystem(t *testing.T) {
-	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip(err)
-	}
 	for name, answers := range map[string]bool{"does not answer": false, "has gone": true} {
 		t.Run(name, func(t *testing.T) {
 			c := broken(t, "exit 0")
 			files := leave(t, c)
-			rootfs := filepath.Join(c.bundle, "rootfs")
-			fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			data := fmt.Sprintf("fd=%d", fuse.Fd()) + ",rootmode=40000,user_id=0,group_id=0"
-			if err := unix.Mount("test", rootfs, "fuse.test", 0, data); err != nil {
-				_ = fuse.Close()
-				t.Skip(err)
-			}
-			t.Cleanup(func() {
-				_ = fuse.Close()
-				if err := unix.Unmount(rootfs, unix.MNT_DETACH); err != nil {
-					t.Error(err)
-				}
-			})
+			gone := hungfs.On(t, filepath.Join(c.bundle, "rootfs"))
 			if answers {
-				_ = fuse.Close()
+				gone()
 			}
 			c.joined = processOf(t, c, sandboxName, c.bundle)
 			ctx, cancel := context.WithTimeout(t.Context(), deadline)
@@ -266,5 +247,4 @@ func TestP14_DeleteOnADeadFileSystem(t *testing.T) {
 			}
 		})
 	}
-	_ = fuse.Close()
 }
