@@ -42,11 +42,7 @@ func cgroupsOf(id string, spec *specs.Spec) cgroups {
 // a create fails, and when a container is deleted after its sandbox. Only a cgroup
 // that is named after the container is taken for the container's own. With a pod's root
 // goes the pod's cgroup, if the shim made it.
-func (c *Container) removeCgroup(ctx context.Context) error {
-	of, err := c.recall()
-	if err != nil {
-		return err
-	}
+func (c *Container) removeCgroup(ctx context.Context, of cgroups) error {
 	var dirs []string
 	// cgroupfs drivers name it by the id, some with a prefix and a dash before it, and
 	// systemd with v1 as a scope.

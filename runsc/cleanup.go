@@ -83,14 +83,28 @@ func (c *Container) removeTraces(ctx context.Context) error {
 	defer c.forget()
 	ctx, cancel := part(ctx, 2)
 	defer cancel()
-	if err := sideBySide(ctx, map[string]func() error{
-		"files":   func() error { return errors.Join(c.removeFiles(), c.tidyRoot(), c.unlearn()) },
-		"cgroups": func() error { return c.removeCgroup(ctx) },
-		"volumes": func() error { return c.removeFilestores(ctx) },
-	}); err != nil {
+	of, err := c.recallWithin(ctx)
+	useless := errdefs.IsInvalidArgument(err)
+	err = errors.Join(err, sideBySide(ctx, map[string]func() error{
+		"files":   func() error { return errors.Join(c.removeFiles(), c.tidyRoot()) },
+		"cgroups": func() error { return c.removeCgroup(ctx, of.cgroups) },
+		"volumes": func() error { return c.removeFilestores(ctx, of.volumeFiles) },
+	}))
+	if err == nil || useless {
+		// Until then a second try finds by what is kept what there is to remove.
+		err = errors.Join(err, safe.DoWithin(ctx, "remove what is kept of "+c.name, c.unlearn))
+	}
+	if err != nil {
 		return fmt.Errorf("remove what runsc has left of %s: %w", c.name, err)
 	}
 	return nil
+}
+
+// recallWithin is recall with a part of the time that ctx has.
+func (c *Container) recallWithin(ctx context.Context) (learnt, error) {
+	ctx, cancel := part(ctx, 2)
+	defer cancel()
+	return safe.Within(ctx, "read what is kept of "+c.name, c.recall, nil)
 }
 
 // sideBySide removes several things by what they are called, each of which may be in a file
@@ -149,17 +163,15 @@ func (c *Container) removeFiles() error {
 
 // removeFilestores removes the files that runsc makes beside what they back: the root
 // file system and volumes, which may be anywhere.
-func (c *Container) removeFilestores(ctx context.Context) error {
+func (c *Container) removeFilestores(ctx context.Context, ofVolumes []string) error {
 	// runsc makes the file that backs the root overlay before it knows that
 	// the container can be created (boot.SelfFilestorePath), and a second
 	// create fails on it.
-	left := []string{filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID)}
-	of, err := c.recall()
 	removes := map[string]func() error{}
-	for _, f := range append(left, of.volumeFiles...) {
+	for _, f := range append([]string{filepath.Join(c.bundle, "rootfs", ".gvisor.filestore."+c.sandboxID)}, ofVolumes...) {
 		removes[f] = func() error { return remove(f) }
 	}
-	return errors.Join(sideBySide(ctx, removes), err)
+	return sideBySide(ctx, removes)
 }
 
 // remove removes a file, if it is there.

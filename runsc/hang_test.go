@@ -175,3 +175,32 @@ func TestRemovalBelievesNoSpec(t *testing.T) {
 		t.Errorf("garbage: %v", err)
 	}
 }
+
+// What could not be removed is removed by the next who tries, who knows but what is kept.
+func TestRemovalIsTriedAgain(t *testing.T) {
+	c := testContainer(t, "")
+	file := filepath.Join(t.TempDir(), "volume")
+	inTheWay := filepath.Join(file, "x")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.volumeFiles = []string{file}
+	if err := c.keep(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := func() *Container { return c.driver.Container("web", "web", c.bundle, Config{}) }
+	if err := fresh().removeTraces(t.Context()); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("with something in the way: %v", err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := fresh().removeTraces(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if exists(file) || exists(filepath.Join(c.bundle, keptName)) {
+		t.Error("it is still there")
+	}
+}
