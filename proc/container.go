@@ -211,6 +211,11 @@ func (c *Container) Exec(execID string, stdio Stdio, spec *specs.Process) error 
 	if execID == "" {
 		return fmt.Errorf("exec in %s: the empty id is init's: %w", c.id, errdefs.ErrAlreadyExists)
 	}
+	if execID == c.id {
+		// Its exit would be taken for init's, which containerd knows by an exec id that is
+		// the task's.
+		return fmt.Errorf("exec %s: the task's own id is init's: %w", execID, errdefs.ErrAlreadyExists)
+	}
 	// The record is named after it, so it must be a single file name.
 	if err := identifiers.Validate(execID); err != nil {
 		return fmt.Errorf("exec in %s: %w", c.id, err)

@@ -40,7 +40,7 @@ func TestT2_ExecIDs(t *testing.T) {
 	}
 	startTask(t, c)
 	for id, want := range map[string]func(error) bool{
-		"": errdefs.IsAlreadyExists, "../up": errdefs.IsInvalidArgument, "a/b": errdefs.IsInvalidArgument, "a": isNil,
+		"": errdefs.IsAlreadyExists, c.id: errdefs.IsAlreadyExists, "../up": errdefs.IsInvalidArgument, "a/b": errdefs.IsInvalidArgument, "a": isNil,
 	} {
 		if err := c.Exec(id, Stdio{}, spec); !want(err) {
 			t.Errorf("%q: %v", id, err)
