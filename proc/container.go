@@ -99,7 +99,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
 	}
 	undo = append(undo, func() {
-		if err := UnmountRootfs(ctx, c.bundle); err != nil {
+		if err := undoRootfs(ctx, c.bundle, cfg.Rootfs); err != nil {
 			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
 		}
 	})

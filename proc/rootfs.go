@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
@@ -65,6 +67,55 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// undoRootfs leaves of the root file system of a container that could not be created what
+// mountRootfs has found.
+func undoRootfs(ctx context.Context, bundle string, mounts []Mount) error {
+	if err := UnmountRootfs(ctx, bundle); err != nil || len(mounts) == 0 {
+		return err
+	}
+	what := "remove mount points in the bundle " + bundle
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountTimeout)
+	defer cancel()
+	if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(bundle) }); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// removeMountPoints removes what a runtime has made on the bundle's own file system to mount
+// on, if a root file system that was mounted there was unmounted while it did: containerd,
+// when it starts, has `delete` clean up after a create that goes on. It would not remove a
+// folder that has anything in it. Only folders and empty files are removed.
+func removeMountPoints(bundle string) error {
+	root, err := os.OpenRoot(filepath.Join(bundle, rootfsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	var dirs []string
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if d.IsDir() {
+			dirs = append(dirs, path)
+			return nil
+		}
+		if info, err := d.Info(); err != nil || !info.Mode().IsRegular() || info.Size() > 0 {
+			return err
+		}
+		return root.Remove(path)
+	})
+	errs := []error{err}
+	for _, dir := range slices.Backward(dirs) {
+		errs = append(errs, root.Remove(dir))
+	}
+	return errors.Join(errs...)
 }
 
 // detach takes all mounts on target, and those below them, out of sight. It asks nothing
