@@ -7,12 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/portforward/relay"
+	"containerd-shim-runsc/utils/safe"
 )
+
+// startTimeout bounds a start, as containerd may wait for it for ever.
+const startTimeout = 20 * time.Second
 
 // runtimeName is the name by which containerd finds the binary.
 const runtimeName = "io.containerd.runsc.v1"
@@ -57,7 +62,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case p.Info:
 		return info(ctx, p, stdin, stdout)
 	case p.Action == bootstrap.ActionStart:
-		return start(ctx, p, stdin, stdout)
+		// What it reads and writes may be on a file system that does not answer.
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		return safe.DoWithin(ctx, "start of "+p.ID, func() error { return start(ctx, p, stdin, stdout) })
 	case p.Action == bootstrap.ActionDelete:
 		return deleteTask(ctx, p, stdout, stderr)
 	default:
