@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/utils/reaper"
 	"containerd-shim-runsc/utils/safe"
 )
 
@@ -86,6 +87,9 @@ func (o opener) openLogger(ctx context.Context, s *streams, uri string, stdout, 
 	defer func() { _ = readyR.Close() }()
 	opened = append(opened, readyW)
 	cmd.ExtraFiles = []*os.File{outR, errR, readyW}
+	if err := reaper.Reach(ctx, u.Path); err != nil {
+		return fmt.Errorf("start logger: %w", err)
+	}
 	exits, err := runc.Monitor.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("start logger %s: %w", u.Path, err)

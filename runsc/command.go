@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/errdefs"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
+
+	"containerd-shim-runsc/utils/reaper"
 )
 
 // pathOf is where another process can open the file.
@@ -49,6 +51,9 @@ func (c *Container) do(ctx context.Context, verb string, run func(r *runc.Runc) 
 		return fmt.Errorf("runsc %s %s: %w", verb, c.name, err)
 	}
 	defer leave()
+	if err := reaper.Reach(ctx, c.runc.Command); err != nil {
+		return fmt.Errorf("runsc %s %s: %w", verb, c.name, err)
+	}
 	said, err := newLog()
 	if err != nil {
 		return fmt.Errorf("runsc %s %s: make log: %w", verb, c.name, err)
@@ -124,9 +129,19 @@ func nullFiles() (files, error) {
 // own; go-runc's start passes no files; its exec keeps a file in the system's
 // temporary folder as long as the process runs; and its events reads a pipe that
 // is closed when the command has ended. The arguments and the process's attributes
-// are those that go-runc gives. With terminal, the streams become the controlling
-// terminal of the command, so that it gets the terminal's signals and passes them on.
-func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, terminal bool, args ...string) ([]byte, error) {
+// are those that go-runc gives.
+func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, args ...string) ([]byte, error) {
+	wait, err := c.launch(ctx, r, std, false, args...)
+	if err != nil {
+		return nil, err
+	}
+	return wait()
+}
+
+// launch is raw for who wants to know when the command runs, and may then close its
+// streams. With terminal, the streams become the controlling terminal of the command, so
+// that it gets the terminal's signals and passes them on.
+func (c *Container) launch(ctx context.Context, r *runc.Runc, std files, terminal bool, args ...string) (wait func() ([]byte, error), err error) {
 	global := []string{"--root", r.Root, "--log", r.Log, "--log-format", string(r.LogFormat)}
 	cmd := exec.CommandContext(ctx, r.Command, append(append(global, r.ExtraArgs...), args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: r.PdeathSignal, Setsid: terminal, Setctty: terminal}
@@ -139,9 +154,11 @@ func (c *Container) raw(ctx context.Context, r *runc.Runc, std files, terminal b
 	if err != nil {
 		return nil, err
 	}
-	status, err := runc.Monitor.Wait(cmd, exits)
-	if err == nil && status != 0 {
-		err = &runc.ExitError{Status: status}
-	}
-	return out.Bytes(), err
+	return func() ([]byte, error) {
+		status, err := runc.Monitor.Wait(cmd, exits)
+		if err == nil && status != 0 {
+			err = &runc.ExitError{Status: status}
+		}
+		return out.Bytes(), err
+	}, nil
 }

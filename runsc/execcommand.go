@@ -40,18 +40,24 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 	}
 	// runsc has read it when the process is started, or never will.
 	defer func() { _ = os.Remove(file) }()
-	ended := make(chan error, 1)
+	launched, ended := make(chan struct{}), make(chan error, 1)
 	safe.Go("run runsc exec", func() {
 		defer kill()
 		ended <- safe.Do("runsc exec in "+c.name, func() error {
 			return c.do(life, "exec", func(r *runc.Runc) error {
-				_, err := c.raw(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
+				wait, err := c.launch(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
+				if err != nil {
+					return err
+				}
+				close(launched)
+				_, err = wait()
 				return err
 			})
 		})
 	})
 	safe.Go("wait for the pid of an exec", started.read)
 	running := func(pid int) (*Process, error) {
+		<-launched // as it has written that, or has ended; the caller may close the streams now
 		if pid <= 0 {
 			// Nobody could signal it, and 0 would be the container's init.
 			kill()

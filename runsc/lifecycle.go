@@ -75,7 +75,7 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 	if err == nil && exists(c.stateFiles(c.id)[0]) {
 		// Of an earlier one with this id, that was deleted when they could not be removed.
 		// What is left of its processes goes first.
-		err = errors.Join(c.driver.killByBundle(ctx, c.bundle), c.removeFiles())
+		err = errors.Join(c.driver.KillByBundle(ctx, c.bundle), c.removeFiles())
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
@@ -137,10 +137,11 @@ func readPID(path string) (int, error) {
 func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 	err := c.start(ctx, stdio)
 	if err != nil && !c.root {
-		// runsc forgets the gofer of one that the sandbox could not start.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		// runsc forgets the gofer of one that the sandbox could not start. The delete that
+		// comes next takes more time for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		err = errors.Join(err, c.driver.killByBundle(ctx, c.bundle))
+		err = errors.Join(err, c.driver.KillByBundle(ctx, c.bundle))
 	}
 	return err
 }
@@ -158,7 +159,7 @@ func (c *Container) start(ctx context.Context, stdio [3]*os.File) error {
 			defer func() { _ = null[0].Close() }()
 			std = null
 		}
-		_, err := c.raw(ctx, r, std, false, "start", c.id)
+		_, err := c.raw(ctx, r, std, "start", c.id)
 		return err
 	})
 }
@@ -201,7 +202,7 @@ func (c *Container) deleteAlone(ctx context.Context, failed error) error {
 		err = c.destroy(ctx)
 	}
 	// Whatever runsc does not know of has no right to be there.
-	if err := c.driver.killByBundle(ctx, c.bundle); err != nil {
+	if err := c.driver.KillByBundle(ctx, c.bundle); err != nil {
 		return err
 	}
 	if err == nil {

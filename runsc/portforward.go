@@ -106,7 +106,7 @@ func (c *Container) portForwardByCommand(ctx context.Context, port uint16) (*net
 	}
 	defer func() { _ = ln.Close() }()
 	if err := c.do(ctx, "port-forward", func(r *runc.Runc) error {
-		_, err := c.raw(ctx, r, files{}, false, "port-forward", "--stream", path, c.id, strconv.Itoa(int(port)))
+		_, err := c.raw(ctx, r, files{}, "port-forward", "--stream", path, c.id, strconv.Itoa(int(port)))
 		return err
 	}); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"containerd-shim-runsc/runsc/adapt"
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/reaper"
 )
 
 // Signal sends a signal to the container's init. A process that is gone is NotFound.
@@ -81,6 +82,9 @@ const fatalStatus = 128
 // Features returns the features of the runsc binary. One that cannot tell them, as
 // those before 2023, is NotImplemented.
 func Features(ctx context.Context, binary string) (*features.Features, error) {
+	if err := reaper.Reach(ctx, binary); err != nil {
+		return nil, fmt.Errorf("runsc features: %w", err)
+	}
 	said, err := newLog()
 	if err != nil {
 		return nil, fmt.Errorf("runsc features: make log: %w", err)

@@ -81,7 +81,7 @@ func (c *Container) ask(ctx context.Context, id string) (said *runc.Stats, own m
 
 func (c *Container) statsByCommand(ctx context.Context, id string) (stats *runc.Stats, err error) {
 	err = c.do(ctx, "events", func(r *runc.Runc) error {
-		out, err := c.raw(ctx, r, files{}, false, "events", "--stats", id)
+		out, err := c.raw(ctx, r, files{}, "events", "--stats", id)
 		if err != nil {
 			return err
 		}

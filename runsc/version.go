@@ -11,7 +11,7 @@ import (
 func (c *Container) version(ctx context.Context) (string, error) {
 	var out []byte
 	err := c.do(ctx, "version", func(r *runc.Runc) (err error) {
-		out, err = c.raw(ctx, r, files{}, false, "--version")
+		out, err = c.raw(ctx, r, files{}, "--version")
 		return err
 	})
 	if err != nil {

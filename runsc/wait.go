@@ -215,7 +215,7 @@ func (c *Container) waitByCommand(ctx context.Context, pid int) (exit Exit, err 
 		args = append(args, "--pid", strconv.Itoa(pid))
 	}
 	err = c.do(ctx, "wait", func(r *runc.Runc) error {
-		out, err := c.raw(ctx, r, files{}, false, append(args, c.id)...)
+		out, err := c.raw(ctx, r, files{}, append(args, c.id)...)
 		if err != nil {
 			return err
 		}
