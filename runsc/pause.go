@@ -27,7 +27,7 @@ func (c *Container) Pause(ctx context.Context) error {
 		// What has paused it resumes it: runsc keeps in a file which container it
 		// has paused, and resumes only that one.
 		resume := func(ctx context.Context) error {
-			return c.do(ctx, "resume", func(r *runc.Runc) error { return r.Resume(ctx, c.id) })
+			return c.byCommand(ctx, "resume")
 		}
 		err := c.directly(ctx, operation{verb: "pause", method: control.MethodPause},
 			func(ctx context.Context, d *direct) error {
@@ -38,7 +38,7 @@ func (c *Container) Pause(ctx context.Context) error {
 				return err
 			},
 			func() error {
-				return c.do(ctx, "pause", func(r *runc.Runc) error { return r.Pause(ctx, c.id) })
+				return c.byCommand(ctx, "pause")
 			})
 		if err == nil {
 			s.resume = resume
@@ -46,9 +46,23 @@ func (c *Container) Pause(ctx context.Context) error {
 		}
 		if inDoubt(err) || err != nil && ctx.Err() != nil || cutShort(err) {
 			// Pauses are counted, so another one could not be undone by one resume.
-			s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
-				errdefs.ErrFailedPrecondition, err)
+			s.doubt = doubt(err)
 		}
+		return err
+	})
+}
+
+// doubt is why a sandbox is not paused or resumed any more.
+func doubt(err error) error {
+	return fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
+		errdefs.ErrFailedPrecondition, err)
+}
+
+// byCommand runs a command that has no options. go-runc has both verbs, and does not tell
+// one that was killed from one that has failed.
+func (c *Container) byCommand(ctx context.Context, verb string) error {
+	return c.do(ctx, verb, func(r *runc.Runc) error {
+		_, err := c.raw(ctx, r, files{}, verb, c.id)
 		return err
 	})
 }
@@ -68,6 +82,9 @@ func (c *Container) Resume(ctx context.Context) error {
 		}
 		if err == nil {
 			s.frozen.Store(false)
+		}
+		if err != nil && ctx.Err() != nil || cutShort(err) {
+			s.doubt = doubt(err)
 		}
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/reaper"
 )
@@ -191,9 +192,9 @@ func TestPidPipe(t *testing.T) {
 }
 
 func TestCommandsLeaveNoFile(t *testing.T) {
-	c := testContainer(t, "exit 3")
-	if err := c.Pause(t.Context()); err == nil {
-		t.Error("no error")
+	c := testContainer(t, `touch "$(dirname $0)/called"; exit 3`)
+	if err := c.Signal(t.Context(), unix.SIGTERM); err == nil || !exists(filepath.Join(c.bundle, "called")) {
+		t.Errorf("no error, or it was not called: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.bundle, ".*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
