@@ -23,7 +23,7 @@ import (
 const nullNetNS = "null-netns"
 
 // undoTimeout bounds the clean-up after a failed create.
-const undoTimeout = 10 * time.Second
+const undoTimeout = 7 * time.Second
 
 // undoCreate removes what a failed create may have left. It goes on when the
 // caller is gone, because nobody else will do it.
@@ -39,7 +39,7 @@ func (c *Container) undoCreate(ctx context.Context) error {
 func (c *Container) Remove(ctx context.Context) error {
 	// First the processes: runsc would ask a sandbox that may hang, and of a create
 	// that was cut short no state file names them yet.
-	errs := []error{c.driver.killByBundle(ctx, c.bundle)}
+	errs := []error{c.killByBundle(ctx)}
 	if err := c.forceDelete(ctx, 2); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsUnavailable(err) {
 		// What it would have done is done without it.
 		log.G(ctx).WithError(err).Warnf("cleaning up after %s without runsc", c.name)
@@ -52,6 +52,14 @@ func (c *Container) Remove(ctx context.Context) error {
 		return fmt.Errorf("clean up after %s: %w", c.name, err)
 	}
 	return nil
+}
+
+// killByBundle is KillByBundle with a part of the time that ctx has: a process that does not
+// end, as something of the kernel's holds it, must not keep all else from being removed.
+func (c *Container) killByBundle(ctx context.Context) error {
+	ctx, cancel := part(ctx, 2)
+	defer cancel()
+	return c.driver.KillByBundle(ctx, c.bundle)
 }
 
 // forceDelete makes runsc end the container and forget it. It has a part of the time that

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/runsc/control"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // ExecOptions are what Exec runs and with which streams.
@@ -90,8 +91,9 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (p *Process, err
 // execDirectly starts the process over the control socket.
 func (c *Container) execDirectly(ctx context.Context, s *sandbox, d *direct, args control.Process, std files) (*Process, error) {
 	if !c.keepOwner {
-		if err := std.give(d.uid, d.gid); err != nil {
-			return nil, err
+		// One may be a file of a file system that does not answer.
+		if err := safe.DoWithin(ctx, "give the streams to the sandbox", func() error { return std.give(d.uid, d.gid) }); err != nil {
+			return nil, fmt.Errorf("exec in %s: %w", c.name, err)
 		}
 	}
 	start := time.Now()

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/safe"
@@ -32,10 +34,10 @@ const (
 	maxScans = 10
 )
 
-// killByBundle kills the sandbox and gofer processes that were started for the bundle,
+// KillByBundle kills the sandbox and gofer processes that were started for the bundle,
 // and waits until they are gone. They are known by their argument --bundle, which runsc
 // gives to both.
-func (d *Driver) killByBundle(ctx context.Context, bundle string) error {
+func (d *Driver) KillByBundle(ctx context.Context, bundle string) error {
 	defer d.spare.lend()()
 	if ctx.Err() != nil {
 		// Who comes too late does not wait, but kills all the same.
@@ -43,13 +45,21 @@ func (d *Driver) killByBundle(ctx context.Context, bundle string) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
 	}
+	hangs := 0
 	for range maxScans {
-		// To read what a process was called with can hang if the process does.
-		found, err := safe.Within(ctx, "look for the processes of bundle "+bundle, func() ([]*os.File, error) {
-			return processesOf(bundle)
-		}, closeAll)
-		if err != nil || len(found) == 0 {
+		found, hung, err := processesOf(ctx, bundle)
+		if err != nil {
 			return err
+		}
+		if len(found) == 0 {
+			if hangs++; len(hung) == 0 {
+				return nil
+			} else if hangs < maxHangs {
+				continue
+			}
+			// They may be anybody's.
+			log.G(ctx).Warnf("processes %v hang, so that it cannot be told whether they are of bundle %s", hung, bundle)
+			return nil
 		}
 		err = killAll(ctx, found)
 		closeAll(found)
@@ -60,27 +70,35 @@ func (d *Driver) killByBundle(ctx context.Context, bundle string) error {
 	return fmt.Errorf("kill the processes of bundle %s: there are always new ones: %w", bundle, errdefs.ErrUnavailable)
 }
 
-// processesOf returns the sandbox and gofer processes of the bundle, as pidfds.
-func processesOf(bundle string) (found []*os.File, err error) {
+// processesOf returns the sandbox and gofer processes of the bundle, as pidfds, and the
+// pids of those that nothing can be read of.
+func processesOf(ctx context.Context, bundle string) (found []*os.File, hung []int, err error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names, err := proc.Readdirnames(-1)
 	_ = proc.Close()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		f, err := openOf(pid, bundle)
+		f, err := openOfWithin(ctx, pid, bundle)
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			if ctx.Err() == nil {
+				hung = append(hung, pid)
+				continue
+			}
+			err = fmt.Errorf("look for the processes of bundle %s: %w", bundle, err)
+		}
 		if err != nil {
 			// Those that are found are killed first, which frees some.
 			if len(found) == 0 {
-				return nil, err
+				return nil, nil, err
 			}
 			break
 		}
@@ -88,7 +106,28 @@ func processesOf(bundle string) (found []*os.File, err error) {
 			found = append(found, f)
 		}
 	}
-	return found, nil
+	return found, hung, nil
+}
+
+const (
+	// lookTimeout bounds the look at one process, and maxHangs how often all are looked
+	// at again for one that takes longer: the machine may be busy.
+	lookTimeout = 200 * time.Millisecond
+	maxHangs    = 3
+)
+
+// openOfWithin is openOf within ctx and lookTimeout: to read what a process was called with
+// can hang if the process does, which may be anybody's.
+func openOfWithin(ctx context.Context, pid int, bundle string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return safe.Within(ctx, "look at process "+strconv.Itoa(pid), func() (*os.File, error) {
+		return openOf(pid, bundle)
+	}, func(f *os.File) {
+		if f != nil {
+			_ = f.Close()
+		}
+	})
 }
 
 // openOf refers to a process if it is a sandbox or a gofer of the bundle. The only error is

@@ -57,7 +57,7 @@ func TestKillByBundle(t *testing.T) {
 		all = append(all, processOf(t, c, sandboxName, c.bundle), processOf(t, c, goferName, c.bundle))
 	}
 	other := processOf(t, c, sandboxName, c.bundle+"x")
-	if err := c.driver.killByBundle(t.Context(), c.bundle); err != nil {
+	if err := c.driver.KillByBundle(t.Context(), c.bundle); err != nil {
 		t.Error(err)
 	}
 	for _, s := range all {
@@ -70,7 +70,7 @@ func TestKillByBundle(t *testing.T) {
 	s := processOf(t, c, sandboxName, c.bundle)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_ = c.driver.killByBundle(ctx, c.bundle)
+	_ = c.driver.KillByBundle(ctx, c.bundle)
 	<-s.life.Done()
 }
 
