@@ -3,6 +3,8 @@ package proc
 import (
 	"context"
 	"time"
+
+	"containerd-shim-runsc/utils/safe"
 )
 
 // A caller has an answer within 30 s whatever hangs: the steps of one call, which come one
@@ -12,7 +14,7 @@ const (
 	// CreateTimeout bounds what leads to a container: reading what it is created from,
 	// mounts, a logger and the runtime. What is left is for undoing it.
 	CreateTimeout = 18 * time.Second
-	undoTimeout   = 10 * time.Second
+	undoTimeout   = 7 * time.Second
 
 	// A start gives the pod's sandbox what the container may use, starts it, and if that
 	// fails ends it.
@@ -52,4 +54,23 @@ func (v verb) bound() time.Duration {
 // ended, and whose caller may have gone.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), afterTimeout)
+}
+
+// letGo is how long the end of something is waited for that nothing holds up but a file
+// system that does not answer.
+const letGo = time.Second
+
+// waitOrLetGo waits for something no longer than that.
+func waitOrLetGo(what string, wait func()) {
+	over := make(chan struct{})
+	safe.Go(what, func() {
+		defer close(over)
+		wait()
+	})
+	t := time.NewTimer(letGo)
+	defer t.Stop()
+	select {
+	case <-over:
+	case <-t.C:
+	}
 }

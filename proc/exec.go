@@ -88,9 +88,11 @@ func (c *Container) runExec(ctx context.Context, e *execution) (ExecProcess, err
 	if err := e.attach(s); err != nil {
 		return nil, err
 	}
-	ends, giveBack := s.lend()
-	p, err := c.rt.Exec(ctx, ExecOptions{Process: e.spec, Files: ends, Terminal: e.stdio.Terminal})
-	giveBack()
+	p, err := func() (ExecProcess, error) {
+		ends, giveBack := s.lend()
+		defer giveBack()
+		return c.rt.Exec(ctx, ExecOptions{Process: e.spec, Files: ends, Terminal: e.stdio.Terminal})
+	}()
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func (f *fifoOutput) linger(written <-chan struct{}) {
 	if f.unread() == 0 {
 		return
 	}
-	w, err := openRaw(f.path, unix.O_WRONLY|unix.O_NONBLOCK)
+	w, err := openRaw(ofFile(int(f.hold.Fd())), unix.O_WRONLY|unix.O_NONBLOCK)
 	if err == nil {
 		defer func() { _ = w.Close() }()
 	}

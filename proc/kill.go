@@ -161,19 +161,33 @@ func (c *Container) seeToDeath(p *process, within time.Duration) {
 	}
 	p.dying = true
 	safe.Go("see to the end of "+p.name(), func() {
-		t := time.NewTimer(within)
-		defer t.Stop()
+		root := p == c.init && c.root
 		var ended <-chan struct{} = p.done
-		if p == c.init && c.root {
+		if root {
 			// Which may be a moment before its exit is known.
 			ended = c.rt.SandboxLife().Done()
 		}
-		select {
-		case <-ended:
+		over := func(within time.Duration) bool {
+			t := time.NewTimer(within)
+			defer t.Stop()
+			select {
+			case <-ended:
+				return true
+			case <-c.ctx.Done():
+				return true
+			case <-t.C:
+				return false
+			}
+		}
+		if over(within) {
 			return
-		case <-c.ctx.Done():
-			return
-		case <-t.C:
+		}
+		if !root && c.rt.Frozen() {
+			// By a pause that came after the signal.
+			c.thaw(c.ctx)
+			if over(deathTimeout) {
+				return
+			}
 		}
 		log.L.Warnf("%s is still there %s after SIGKILL; killing its sandbox", p.name(), within)
 		if err := c.rt.KillSandbox(); err != nil {

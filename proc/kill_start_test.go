@@ -57,3 +57,34 @@ func TestP7_KillWhileItStarts(t *testing.T) {
 		})
 	}
 }
+
+// TestP14_DeleteWhileAStartIsCutShort: the start acts on the container by its id, which is
+// another's, perhaps, when this one is deleted.
+func TestP14_DeleteWhileAStartIsCutShort(t *testing.T) {
+	for _, root := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c, f, _ := newTask(t, func(cfg *Config) { cfg.Root = root })
+			defer f.holdUp("start")()
+			started := make(chan error, 1)
+			go func() {
+				_, err := c.Start(t.Context(), "")
+				started <- err
+			}()
+			synctest.Wait()
+			if err := c.Kill(t.Context(), "", unix.SIGKILL, true); err != nil {
+				t.Errorf("the kill: %v", err)
+			}
+			if st, err := c.Delete(t.Context(), ""); err != nil || st.Exit.Status != killedStatus {
+				t.Errorf("the delete: %v, %v", st, err)
+			}
+			select {
+			case err := <-started:
+				if err == nil {
+					t.Error("it was started")
+				}
+			default:
+				t.Error("the start goes on")
+			}
+		})
+	}
+}

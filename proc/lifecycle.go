@@ -33,9 +33,11 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	pid, s := c.init.status().PID, c.init.streams()
 	// Before it can run out of memory.
 	c.watchMemory(pid)
-	ends, giveBack := s.lend()
-	err = c.rt.Start(op.ctx, ends)
-	giveBack()
+	err = func() error {
+		ends, giveBack := s.lend()
+		defer giveBack()
+		return c.rt.Start(op.ctx, ends)
+	}()
 	if err != nil {
 		c.unwatchMemory()
 		if !c.root {
@@ -128,6 +130,7 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 		return Status{}, err
 	}
 	defer c.endInit(op)
+	c.init.awaitCut(op.ctx)
 	if err := c.deleteInit(op.ctx); err != nil {
 		return Status{}, fmt.Errorf("delete %s: %w", c.id, err)
 	}

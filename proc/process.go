@@ -27,7 +27,9 @@ type process struct {
 	mu    sync.Mutex
 	state State
 	// op is the operation under way, or nil.
-	op      *operation
+	op *operation
+	// cut is the start that went on when the process was forced to exit, or nil.
+	cut     *operation
 	pid     int
 	started time.Time
 	exit    Exit
@@ -97,7 +99,7 @@ func (p *process) begin(ctx context.Context, verb verb, allowed ...State) (*oper
 	if !slices.Contains(allowed, p.state) {
 		return nil, fmt.Errorf("%s %s: it is %s: %w", verb, p.name(), p.state, errdefs.ErrFailedPrecondition)
 	}
-	op := &operation{verb: verb}
+	op := &operation{verb: verb, over: make(chan struct{})}
 	op.ctx, op.cancel = context.WithTimeout(context.WithoutCancel(ctx), verb.bound())
 	p.op = op
 	return op, nil
@@ -108,6 +110,8 @@ type operation struct {
 	verb   verb
 	ctx    context.Context
 	cancel context.CancelFunc
+	// over is closed when nothing is done any more that belongs to it.
+	over chan struct{}
 }
 
 // verb names an operation.
@@ -120,12 +124,13 @@ const (
 	opResume verb = "resume"
 )
 
-// end ends an operation. One that was ended already, because the process was forced
+// end ends an operation, once. One that was ended already, because the process was forced
 // to exit, ends nothing that came after it.
 func (p *process) end(op *operation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.endLocked(op)
+	close(op.over)
 }
 
 func (p *process) endLocked(op *operation) {
@@ -145,8 +150,23 @@ const startGrace = 3 * time.Second
 // is what ended the process. So do a pause and a resume: they are of the whole sandbox.
 func (p *process) cutShortLocked() {
 	if op := p.op; op != nil && op.verb == opStart {
-		p.op = nil
+		p.op, p.cut = nil, op
 		time.AfterFunc(startGrace, op.cancel)
+	}
+}
+
+// awaitCut waits, within ctx, for a start that was cut short. It acts on the process by its
+// id, which may be another's when this one is deleted.
+func (p *process) awaitCut(ctx context.Context) {
+	p.mu.Lock()
+	cut := p.cut
+	p.mu.Unlock()
+	if cut == nil {
+		return
+	}
+	select {
+	case <-cut.over:
+	case <-ctx.Done():
 	}
 }
 

@@ -72,11 +72,12 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 // undoRootfs leaves of the root file system of a container that could not be created what
 // mountRootfs has found.
 func undoRootfs(ctx context.Context, bundle string, mounts []Mount) error {
+	ctx = context.WithoutCancel(ctx) // it may be over, for lack of time
 	if err := UnmountRootfs(ctx, bundle); err != nil || len(mounts) == 0 {
 		return err
 	}
 	what := "remove mount points in the bundle " + bundle
-	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmountTimeout)
+	bound, cancel := context.WithTimeout(ctx, unmountTimeout)
 	defer cancel()
 	if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(bundle) }); err != nil {
 		return fmt.Errorf("%s: %w", what, err)

@@ -38,6 +38,8 @@ type streams struct {
 	// they are handed to it, and closed afterwards if unneeded is set.
 	files          Files
 	lent, unneeded bool
+	// closing are the ends of what is being closed.
+	closing []<-chan struct{}
 	// copyTo is where a terminal's output goes and copyFrom its input; nil
 	// without a terminal.
 	copyTo   *os.File
@@ -298,21 +300,29 @@ func (s *streams) closeFilesLocked() {
 		s.unneeded = true
 		return
 	}
-	for i, f := range s.files {
-		if f != nil {
-			_ = f.Close()
-			s.files[i] = nil
+	s.closeAsideLocked(s.files[:]...)
+	s.files = Files{}
+}
+
+// closeAsideLocked closes files without waiting for that: a log may be on a file system that
+// does not answer, and who closes it waits for what is not written yet.
+func (s *streams) closeAsideLocked(files ...*os.File) {
+	for _, f := range files {
+		if f == nil {
+			continue
 		}
+		closed := make(chan struct{})
+		s.closing = append(s.closing, closed)
+		safe.Go("close "+f.Name(), func() {
+			defer close(closed)
+			_ = f.Close()
+		})
 	}
 }
 
 // closeUnusedLocked closes what a terminal would have copied from and to.
 func (s *streams) closeUnusedLocked() {
-	for _, f := range []*os.File{s.copyFrom, s.copyTo} {
-		if f != nil {
-			_ = f.Close()
-		}
-	}
+	s.closeAsideLocked(s.copyFrom, s.copyTo)
 	s.copyFrom, s.copyTo = nil, nil
 }
 
@@ -362,4 +372,12 @@ func (s *streams) close(ctx context.Context) {
 		}
 		o.close()
 	}
+	s.mu.Lock()
+	closing := s.closing
+	s.mu.Unlock()
+	waitOrLetGo("close the streams", func() {
+		for _, closed := range closing {
+			<-closed
+		}
+	})
 }

@@ -74,9 +74,7 @@ func (t *terminal) copyOut(w io.Writer) {
 	for {
 		n, err := t.master.Read(buf)
 		if n > 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
-				return
-			}
+			w = pass(w, buf[:n])
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break
@@ -99,11 +97,23 @@ func (t *terminal) copyOut(w io.Writer) {
 		}); err != nil || rerr != nil || n <= 0 {
 			return
 		}
-		if _, err := w.Write(buf[:n]); err != nil {
-			return
-		}
+		w = pass(w, buf[:n])
 		left -= n
 	}
+}
+
+// pass writes what a terminal has shown, and returns where the next goes. A reader that
+// fails is given no more, and the process can go on: it would wait for ever for a terminal
+// that nobody reads.
+func pass(w io.Writer, b []byte) io.Writer {
+	_, err := w.Write(b)
+	switch {
+	case err == nil || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT): // which may pass
+		return w
+	case !errors.Is(err, os.ErrDeadlineExceeded): // nobody has read it until its deletion
+		log.L.WithError(err).Warn("what a terminal shows is lost")
+	}
+	return io.Discard
 }
 
 // copyIn copies what is typed, and sends the signals that keys stand for.
@@ -236,9 +246,11 @@ func (t *terminal) close(ctx context.Context) {
 			_ = t.out.SetWriteDeadline(time.Unix(1, 0))
 		}
 	}
-	t.wg.Wait()
-	_ = t.master.Close()
-	if t.in != nil {
-		_ = t.in.Close()
-	}
+	waitOrLetGo("close a terminal", func() {
+		t.wg.Wait()
+		_ = t.master.Close()
+		if t.in != nil {
+			_ = t.in.Close()
+		}
+	})
 }
