@@ -116,9 +116,13 @@ func (s *sandbox) destroy(k *inside) error {
 	return nil
 }
 
+// maxExecing is how often one that seems to become another program is waited for: it may
+// have been given no environment.
+const maxExecing = 100
+
 // killMembers kills every process of the container until none is left.
 func (s *sandbox) killMembers(id string) error {
-	for len(s.members(id)) > 0 {
+	for n := 0; len(s.members(id)) > 0 || n < maxExecing && s.execing(); n++ {
 		if err := s.signalMembers(id, unix.SIGKILL); err != nil {
 			return err
 		}
@@ -171,6 +175,21 @@ func (s *sandbox) members(id string) []int {
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids)
+}
+
+// execing tells whether a process of the sandbox's namespace has no environment at the
+// moment, because another program takes its place: it is not known whose it is.
+func (s *sandbox) execing() bool {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	own, _ := os.Readlink(pidNamespace("/proc/self"))
+	return slices.ContainsFunc(dirs, func(dir string) bool {
+		if ns, err := os.Readlink(pidNamespace(dir)); err != nil || ns != own {
+			return false
+		}
+		env, err := os.ReadFile(filepath.Join(dir, "environ"))
+		_, gone := os.Readlink(filepath.Join(dir, "exe")) // that of one that has ended
+		return err == nil && len(env) == 0 && gone == nil
+	})
 }
 
 // pidNamespace is the link to the pid namespace of the process whose /proc entry dir is.
