@@ -52,7 +52,7 @@ func newRecorder(bundle, container, execID string) recorder {
 	return recorder{container: container, path: filepath.Join(bundle, name)}
 }
 
-func (r recorder) save(rec Record) error { return journal.Append(r.path, rec) }
+func (r recorder) save(rec Record) error { return journal.Append(r.path, maxRecord, rec) }
 
 func (r recorder) remove() {
 	// What stays is removed with the bundle.

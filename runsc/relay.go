@@ -12,6 +12,7 @@ import (
 
 	"containerd-shim-runsc/runsc/control"
 	"containerd-shim-runsc/utils/safe"
+	"containerd-shim-runsc/utils/selfexe"
 )
 
 // nobody is the user of what the shim starts for itself in a sandbox.
@@ -19,17 +20,18 @@ const nobody = 65534
 
 // ExecSelf starts this process's program in the running container, with an argument, as
 // nobody and without capabilities. stdin is its standard input, and all it has. Where it can
-// never be had, as there is no control socket or runsc does not know the method, that is
-// NotImplemented. After another failure it may work the next time; how the sandbox refuses
-// it does not tell.
+// never be had, as there is no control socket, runsc does not know the method or the kernel
+// cannot keep the program from being written, that is NotImplemented. After another failure
+// it may work the next time; how the sandbox refuses it does not tell.
 func (c *Container) ExecSelf(ctx context.Context, argument string, stdin *os.File) error {
 	s := c.sandbox()
 	if s == nil || !s.direct.tries(control.MethodExec) {
 		return fmt.Errorf("exec in %s: it has no control socket: %w", c.name, errdefs.ErrNotImplemented)
 	}
-	program, err := os.Open("/proc/self/exe")
+	// What is in a sandbox must not be able to write it.
+	program, err := selfexe.Open()
 	if err != nil {
-		return err
+		return fmt.Errorf("exec in %s: %w", c.name, err)
 	}
 	defer func() { _ = program.Close() }()
 	_, wait, err := s.direct.Exec(ctx, control.Process{

@@ -22,10 +22,10 @@ import (
 // after 5 s, and one that is killed leaves its mounts and loses the exit. What a step does
 // not take the next one has.
 const (
-	readUntil    = 250 * time.Millisecond
 	removeUntil  = 1350 * time.Millisecond
 	unmountUntil = 1550 * time.Millisecond
 	socketUntil  = 1700 * time.Millisecond
+	readUntil    = 1700 * time.Millisecond // beside the others
 
 	// margin is what of it is left for a step to give up by itself.
 	margin = 50 * time.Millisecond
@@ -48,26 +48,44 @@ func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Write
 			_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
 		}
 	}
-	// The record first: it is gone with the bundle, and this is the last to
-	// read it.
+	// The record first: it is gone with the bundle, and this is the last to read it. The steps
+	// do not wait for a disk that is slow in that.
 	reading, cancel := context.WithDeadline(ctx, began.Add(readUntil))
 	defer cancel()
-	exit, err := safe.Within(reading, "read the exit", func() (*taskapi.DeleteResponse, error) { return recordedExit(p.Bundle, p.ID) }, nil)
+	recorded := beginRead(reading, p)
+	step(removeUntil, "remove what is runsc's", func(ctx context.Context) error { return removeFromRunsc(ctx, p) })
+	step(unmountUntil, "unmount", func(ctx context.Context) error { return proc.UnmountRootfs(ctx, p.Bundle) })
+	step(socketUntil, "remove the socket", func(ctx context.Context) error { return removeSocket(ctx, p) })
+	exit, err := recorded()
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "delete %s: %v\n", p.ID, err)
 	}
 	if exit == nil {
 		exit = killed(0)
 	}
-	step(removeUntil, "remove what is runsc's", func(ctx context.Context) error { return removeFromRunsc(ctx, p) })
-	step(unmountUntil, "unmount", func(ctx context.Context) error { return proc.UnmountRootfs(ctx, p.Bundle) })
-	step(socketUntil, "remove the socket", func(ctx context.Context) error { return removeSocket(ctx, p) })
 	b, err := pb.Marshal(exit)
 	if err != nil {
 		return fmt.Errorf("encode reply: %w", err)
 	}
 	_, err = stdout.Write(b)
 	return err
+}
+
+// beginRead begins to read the recorded exit, and returns what waits for it until ctx ends.
+func beginRead(ctx context.Context, p bootstrap.Params) func() (*taskapi.DeleteResponse, error) {
+	type result struct {
+		exit *taskapi.DeleteResponse
+		err  error
+	}
+	results := make(chan result, 1)
+	safe.Go("read the exit", func() {
+		exit, err := safe.Within(ctx, "read the exit", func() (*taskapi.DeleteResponse, error) { return recordedExit(p.Bundle, p.ID) }, nil)
+		results <- result{exit, err}
+	})
+	return func() (*taskapi.DeleteResponse, error) {
+		r := <-results
+		return r.exit, r.err
+	}
 }
 
 // recordedExit returns init's exit as it was recorded; a process whose end nobody
@@ -96,16 +114,14 @@ func killed(pid int) *taskapi.DeleteResponse {
 	}
 }
 
-// removeFromRunsc removes what is runsc's of the container. Without a state nothing is, if
-// there is no record either: the state is the first that a create writes and the last that
-// goes but for the record. One that is lost or broken must not save the processes of the
-// bundle, so what it says is guessed.
+// removeFromRunsc removes what is runsc's of the container. There is no state before a create
+// and after a delete, which leaves a record that says stopped: then runsc has nothing, and
+// only the bundle's processes are looked for. A state that is lost or broken otherwise must
+// not save what it names, so what it says is guessed.
 func removeFromRunsc(ctx context.Context, p bootstrap.Params) error {
 	state, err := loadState(p.Bundle)
-	if errdefs.IsNotFound(err) {
-		if _, rerr := proc.LoadRecord(p.Bundle); errdefs.IsNotFound(rerr) {
-			return nil
-		}
+	if errdefs.IsNotFound(err) && neverOrStopped(p) {
+		return killByBundle(ctx, p.Bundle)
 	}
 	if err != nil {
 		state = guessState(p)
@@ -113,18 +129,25 @@ func removeFromRunsc(ctx context.Context, p bootstrap.Params) error {
 	return errors.Join(err, removeContainer(ctx, p.ID, p.Bundle, state))
 }
 
-// removeSocket removes the socket of a shim that does not answer any more. If the bundle's
-// address is none, it is the one that a start would have taken.
+// neverOrStopped tells whether the container was never created, or has stopped, by its
+// record.
+func neverOrStopped(p bootstrap.Params) bool {
+	rec, err := proc.LoadRecord(p.Bundle)
+	return errdefs.IsNotFound(err) || err == nil && rec.ID == p.ID && rec.State == proc.Stopped.String()
+}
+
+// removeSocket removes the socket of a shim that does not answer any more. If the bundle has
+// no address, or what is none, it is the one that a start would have taken.
 func removeSocket(ctx context.Context, p bootstrap.Params) error {
 	address, err := bootstrap.ReadAddress(p.Bundle)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
 	if err == nil {
 		_, err = bootstrap.RemoveStale(ctx, bootstrap.PathOf(address))
 		return err
 	}
-	errs := []error{err}
+	var errs []error
+	if !errdefs.IsNotFound(err) {
+		errs = append(errs, err)
+	}
 	for _, group := range []string{p.ID, sandboxOf(p)} {
 		_, err := bootstrap.RemoveStale(ctx, bootstrap.SocketPath(p, group))
 		errs = append(errs, err)

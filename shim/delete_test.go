@@ -88,7 +88,7 @@ func TestR2_DeleteTellsTheExitWhateverHangs(t *testing.T) {
 			bundle := t.TempDir()
 			fakeRunsc(t, bundle, tt.runsc)
 			record := map[string]any{"ID": "c", "PID": 77, "State": "stopped", "Exit": map[string]any{"Status": 42, "At": time.Unix(1000, 0)}}
-			if err := journal.Append(filepath.Join(bundle, "init.jsonl"), record); err != nil {
+			if err := journal.Append(filepath.Join(bundle, "init.jsonl"), 1<<20, record); err != nil {
 				t.Fatal(err)
 			}
 			said := tt.make(t, bundle)
@@ -127,7 +127,7 @@ func TestR2_DeleteKillsByTheBundleAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bundle := t.TempDir()
 			fakeRunsc(t, bundle, "exit 0")
-			if err := journal.Append(filepath.Join(bundle, "init.jsonl"), map[string]any{"State": "running"}); err != nil {
+			if err := journal.Append(filepath.Join(bundle, "init.jsonl"), 1<<20, map[string]any{"State": "running"}); err != nil {
 				t.Fatal(err)
 			}
 			if err := spoil(t, bundle); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -144,9 +145,16 @@ func TestWhatIsNoLogIsRefused(t *testing.T) {
 	_ = f.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	hung := filepath.Join(hungfs.Mount(t), "log")
+	dir = t.TempDir()
+	goOn := hungfs.On(t, dir)
+	hung := filepath.Join(dir, "log")
 	if _, err := openLogFile(ctx, hung); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), hung) {
 		t.Errorf("one that hangs: %v", err)
+	}
+	goOn()
+	// What goes on must not find the folder without the mount, and make the log in it.
+	for stacks := make([]byte, 1<<20); bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("openLogPath")); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -3,22 +3,34 @@ package shim
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"sync"
 	"time"
 
 	"containerd-shim-runsc/utils/safe"
 )
 
-// maxLogQueue is how much of the log may wait to be written, in bytes, beside one line.
-const maxLogQueue = 256 << 10
+const (
+	// maxLogQueue is how much of the log may wait to be written, in bytes, beside one line.
+	maxLogQueue = 256 << 10
+
+	// logAgain is when it is tried again to say how many lines are lost, if nothing is logged
+	// meanwhile.
+	logAgain = 5 * time.Second
+)
+
+// logFile is what a log queue needs of its file.
+type logFile interface {
+	io.WriteCloser
+	SetWriteDeadline(t time.Time) error
+}
 
 // logQueue is what the log is written to, so that whoever logs waits for nothing: a log may
 // be on a disk that hangs, or be a FIFO that nobody reads. One goroutine writes it. Lines for
 // which there is no room are lost, the newest first, and their number is logged when there
 // is room again.
 type logQueue struct {
-	file *os.File
+	file logFile
 
 	mu      sync.Mutex
 	waiting [][]byte
@@ -32,7 +44,7 @@ type logQueue struct {
 
 // newLogQueue returns the queue to a file, which must be in non-blocking mode if it is a
 // FIFO. The queue closes it.
-func newLogQueue(file *os.File) *logQueue {
+func newLogQueue(file logFile) *logQueue {
 	q := &logQueue{file: file, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	safe.Go("write the log", q.run)
 	return q
@@ -69,8 +81,7 @@ func (q *logQueue) run() {
 		case line != nil:
 			q.write(line)
 		case lost > 0:
-			q.write(fmt.Appendf(nil, "time=%q level=warning msg=\"%d lines of the shim's log are lost: it was not written in time\"\n",
-				time.Now().Format(time.RFC3339), lost))
+			q.tell(lost)
 		case closed:
 			return
 		default:
@@ -91,6 +102,34 @@ func (q *logQueue) take() (line []byte, lost int, closed bool) {
 	line, q.waiting[0] = q.waiting[0], nil
 	q.waiting = q.waiting[1:]
 	return line, 0, false
+}
+
+// tell writes how many lines are lost. If that fails too, as on a full disk, it waits: to
+// write again at once would fail again.
+func (q *logQueue) tell(lost int) {
+	_, err := q.file.Write(fmt.Appendf(nil, "time=%q level=warning msg=\"%d lines of the shim's log are lost: it was not written in time\"\n",
+		time.Now().Format(time.RFC3339), lost))
+	if err == nil || !q.stillLost(lost) {
+		return
+	}
+	t := time.NewTimer(logAgain)
+	defer t.Stop()
+	select {
+	case <-q.wake:
+	case <-t.C:
+	}
+}
+
+// stillLost counts the lines as lost again, unless the queue is closed: then nobody will say
+// it any more.
+func (q *logQueue) stillLost(lost int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.lost += lost
+	return true
 }
 
 func (q *logQueue) write(line []byte) {

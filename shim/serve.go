@@ -57,25 +57,34 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	if err := adjustOOMScore(); err != nil {
 		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
 	}
-	listener, err := net.FileListener(os.NewFile(listenerFD, "listener"))
+	listener, err := takeListener(os.NewFile(listenerFD, "listener"))
 	if err != nil {
-		return fmt.Errorf("take over the socket: %w", err)
+		return err
 	}
 	// The driver must work until the last call is answered.
 	life, end := context.WithCancel(ctx)
 	defer end()
 	d := newDriver(life)
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	safe.Go("handle signals", func() { handleSignals(ctx, stop, logs) })
+	// A signal also ends the long wait for events of a shim that nobody waits for.
+	unsignalled, signalled := context.WithCancel(life)
+	defer signalled()
+	safe.Go("handle signals", func() { handleSignals(life, signalled, logs) })
+	ctx, stop := context.WithCancelCause(unsignalled)
+	defer stop(nil)
 
 	queue := events.NewQueue(sink(p), log.G(ctx))
 	service := task.New(task.Config{
 		Namespace:  p.Namespace,
 		NewRuntime: runtimes(d, p.Namespace),
 		Publish:    publisher(queue, p.Namespace),
-		Shutdown:   stop,
+		Shutdown: func(asked bool) {
+			if asked {
+				stop(nil)
+			} else {
+				stop(errUnasked)
+			}
+		},
 	})
 	// A containerd that died before it has created a task does not end the shim either.
 	clients := newClients(loneliness, service.EndIfIdle)
@@ -105,10 +114,35 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	defer cancel()
 	clients.wait(leave)
 	err = errors.Join(err, server.Shutdown(last))
-	// A client that stays takes the time of the calls, not that of the events.
-	last, cancel = context.WithTimeout(life, lastWords)
+	return errors.Join(err, closeEvents(life, unsignalled, queue, context.Cause(ctx)))
+}
+
+// errUnasked is why a shim ends that nobody has told to, and nobody waits for. containerd may
+// be away then, and must hear of the events when it is back.
+var errUnasked = errors.New("there is no task, and nobody is connected")
+
+// closeEvents delivers the events that wait: for a time of their own, not what a client that
+// stays has left of that of the calls; or where nobody has asked for the end, as long as a
+// shim without a task stays, or until a signal comes.
+func closeEvents(life, unsignalled context.Context, queue *events.Queue, why error) error {
+	ctx, patience := life, lastWords
+	if errors.Is(why, errUnasked) {
+		ctx, patience = unsignalled, loneliness
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return errors.Join(err, queue.Close(last))
+	return queue.Close(ctx)
+}
+
+// takeListener makes a listener of the socket's file, which is closed: unlike the listener,
+// children would inherit it, and keep the socket of a dead shim alive.
+func takeListener(f *os.File) (net.Listener, error) {
+	listener, err := net.FileListener(f)
+	_ = f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("take over the socket: %w", err)
+	}
+	return listener, nil
 }
 
 // publisher queues a task's events.
@@ -131,7 +165,7 @@ func sink(p bootstrap.Params) events.Sink {
 }
 
 // handleSignals ends the shim at SIGTERM and SIGINT and logs every goroutine's
-// stack at SIGUSR1.
+// stack at SIGUSR1, until ctx ends.
 func handleSignals(ctx context.Context, stop func(), logs io.Writer) {
 	// SIGPIPE is asked for to be ignored: it would end the process when stderr is
 	// a log that nobody reads any more.

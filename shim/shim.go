@@ -16,7 +16,8 @@ import (
 	"containerd-shim-runsc/utils/safe"
 )
 
-// startTimeout bounds a start, as containerd may wait for it for ever.
+// startTimeout bounds a start, and a question for what the shim is, as containerd may wait for
+// either for ever.
 const startTimeout = 20 * time.Second
 
 // runtimeName is the name by which containerd finds the binary.
@@ -60,15 +61,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			filepath.Base(args[0]), Version, Revision, runtime.Version())
 		return err
 	case p.Info:
-		return info(ctx, p, stdin, stdout)
+		return within(ctx, "info", func(ctx context.Context) error { return info(ctx, p, stdin, stdout) })
 	case p.Action == bootstrap.ActionStart:
-		// What it reads and writes may be on a file system that does not answer.
-		ctx, cancel := context.WithTimeout(ctx, startTimeout)
-		defer cancel()
-		return safe.DoWithin(ctx, "start of "+p.ID, func() error { return start(ctx, p, stdin, stdout) })
+		return within(ctx, "start of "+p.ID, func(ctx context.Context) error { return start(ctx, p, stdin, stdout) })
 	case p.Action == bootstrap.ActionDelete:
 		return deleteTask(ctx, p, stdout, stderr)
 	default:
 		return serve(ctx, p)
 	}
+}
+
+// within bounds what reads and writes what may be on a file system that does not answer.
+func within(ctx context.Context, what string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return safe.DoWithin(ctx, what, func() error { return do(ctx) })
 }

@@ -109,7 +109,7 @@ func TestR2_DeleteTellsTheRecordedExit(t *testing.T) {
 			bundle := t.TempDir()
 			fakeRunsc(t, bundle, tt.runsc)
 			if tt.record != nil {
-				if err := journal.Append(filepath.Join(bundle, "init.jsonl"), tt.record); err != nil {
+				if err := journal.Append(filepath.Join(bundle, "init.jsonl"), 1<<20, tt.record); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -1,11 +1,13 @@
 package shim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/errdefs"
@@ -14,6 +16,7 @@ import (
 	"containerd-shim-runsc/shim/options"
 	"containerd-shim-runsc/utils/jsonfile"
 	"containerd-shim-runsc/utils/oci"
+	"containerd-shim-runsc/utils/safe"
 )
 
 // bundleState is what delete needs to know of a container whose shim is gone. It
@@ -104,9 +107,16 @@ func sandboxOf(p bootstrap.Params) string {
 	return place.SandboxID
 }
 
-// dropState removes the state, if there is one.
-func dropState(bundle string) error {
-	if err := os.Remove(filepath.Join(bundle, stateName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// dropTimeout bounds the removal of a state. There are other steps of a delete after it.
+const dropTimeout = 2 * time.Second
+
+// dropState removes the state, if there is one, within dropTimeout or ctx.
+func dropState(ctx context.Context, bundle string) error {
+	ctx, cancel := context.WithTimeout(ctx, dropTimeout)
+	defer cancel()
+	path := filepath.Join(bundle, stateName)
+	err := safe.DoWithin(ctx, "remove "+path, func() error { return os.Remove(path) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("shim state: %w", err)
 	}
 	return nil

@@ -49,8 +49,16 @@ func removeContainer(ctx context.Context, id, bundle string, s bundleState) erro
 	return newDriver(life).Container(id, s.SandboxID, bundle, runsc.Config(s.Runsc)).Remove(ctx)
 }
 
+// killByBundle kills the sandbox and the gofers of the bundle, and needs no runsc for it.
+func killByBundle(ctx context.Context, bundle string) error {
+	return runsc.New(reaper.New()).KillByBundle(ctx, bundle)
+}
+
 // runscFeatures asks a runsc binary for its features.
 func runscFeatures(ctx context.Context, binary string) (*features.Features, error) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	newDriver(life) // whose reaper bounds what a command prints, and the wait for who else has its output
 	return runsc.Features(ctx, binary)
 }
 
@@ -102,7 +110,7 @@ func (c *container) Delete(ctx context.Context) error {
 		return err
 	}
 	c.forwarding.end(ctx)
-	if err := dropState(c.bundle); err != nil {
+	if err := dropState(ctx, c.bundle); err != nil {
 		log.G(ctx).WithError(err).Warn("delete")
 	}
 	return nil

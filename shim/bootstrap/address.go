@@ -73,9 +73,9 @@ func WriteAddress(bundle, address string) error {
 	return nil
 }
 
-// ReadAddress returns what WriteAddress put into the bundle. No file and an
-// empty one are NotFound, what is no file or holds no absolute path of a socket is
-// InvalidArgument, other failures Internal.
+// ReadAddress returns what WriteAddress put into the bundle. No file is NotFound, what
+// is no file or holds no absolute path of a socket InvalidArgument, other failures
+// Internal.
 func ReadAddress(bundle string) (string, error) {
 	path := filepath.Join(bundle, addressName)
 	data, err := atomicfile.Read(path, maxAddress)
@@ -87,7 +87,7 @@ func ReadAddress(bundle string) (string, error) {
 	}
 	address := strings.TrimSpace(string(data))
 	if address == "" {
-		return "", fmt.Errorf("address file %s is empty: %w", path, errdefs.ErrNotFound)
+		return "", fmt.Errorf("address file %s is empty: %w", path, errdefs.ErrInvalidArgument)
 	}
 	if err := checkPath(PathOf(address)); err != nil {
 		return "", fmt.Errorf("address file %s: %w", path, err)

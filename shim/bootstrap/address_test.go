@@ -81,12 +81,6 @@ func TestR1_AddressFile(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("bundle holds %v, error %v", left, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "address"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadAddress(dir); !errdefs.IsNotFound(err) {
-		t.Errorf("empty file: error is %v, want NotFound", err)
-	}
 	if err := WriteAddress(filepath.Join(dir, "absent"), "x"); !errdefs.IsInternal(err) {
 		t.Errorf("no bundle: error is %v, want Internal", err)
 	}
@@ -103,6 +97,8 @@ func TestWhatIsNoAddressFileIsRefused(t *testing.T) {
 		"a device's link": func() error { return os.Symlink("/dev/zero", path) },
 		"a directory":     func() error { return os.Mkdir(path, 0o700) },
 		"much":            func() error { return os.WriteFile(path, bytes.Repeat([]byte("/"), 1<<20), 0o600) },
+		"nothing":         func() error { return os.WriteFile(path, nil, 0o600) },
+		"a line's end":    func() error { return os.WriteFile(path, []byte("\n"), 0o600) },
 		"no path":         func() error { return os.WriteFile(path, []byte("tcp://1.2.3.4"), 0o600) },
 		"a long path":     func() error { return os.WriteFile(path, []byte("/"+strings.Repeat("x", 200)), 0o600) },
 	} {

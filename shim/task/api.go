@@ -226,6 +226,6 @@ func (s *Service) connectRPC(_ context.Context, r *taskapi.ConnectRequest) (*tas
 }
 
 func (s *Service) shutdownRPC(context.Context, *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
-	s.EndIfIdle()
+	s.endIfIdle(true)
 	return &emptypb.Empty{}, nil
 }

@@ -30,7 +30,9 @@ type fakeRuntime struct {
 
 	mu      sync.Mutex
 	updates []cgroup.PodResources
-	panics  bool
+	// update is asked first whether a pod's update succeeds, if there is one.
+	update func() error
+	panics bool
 }
 
 func (f *fakeRuntime) Create(context.Context, proc.CreateOptions) (int, *os.File, error) {
@@ -83,6 +85,9 @@ func (f *fakeRuntime) UpdatePod(_ context.Context, r cgroup.PodResources) error 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.updates = append(f.updates, r)
+	if f.update != nil {
+		return f.update()
+	}
 	return nil
 }
 func (f *fakeRuntime) Delete(context.Context) error { return nil }
@@ -96,6 +101,7 @@ type testService struct {
 	frozen   map[string]*atomic.Bool
 	events   []proto.Message
 	downs    int
+	asked    bool
 }
 
 func newService(t *testing.T) *testService {
@@ -117,7 +123,10 @@ func newService(t *testing.T) *testService {
 			defer s.mu.Unlock()
 			s.events = append(s.events, e)
 		},
-		Shutdown: func() { s.downs++ },
+		Shutdown: func(asked bool) {
+			s.downs++
+			s.asked = asked
+		},
 	})
 	return s
 }

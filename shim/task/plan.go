@@ -2,7 +2,10 @@ package task
 
 import (
 	"context"
+	"fmt"
+	"os"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -18,6 +21,9 @@ type plan struct {
 
 // readPlan reads it. What is read may be on a file system that hangs.
 func readPlan(ctx context.Context, r createRequest) (p plan, err error) {
+	if fi, err := os.Stat(r.bundle); err != nil || !fi.IsDir() {
+		return plan{}, fmt.Errorf("bundle %s is no directory: %w", r.bundle, errdefs.ErrInvalidArgument)
+	}
 	opts, err := options.FromAny(r.options)
 	if err != nil {
 		return plan{}, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -42,9 +41,9 @@ type Config struct {
 	NewRuntime func(Request) (proc.Runtime, error)
 	// Publish queues an event. It does not block and keeps the order.
 	Publish func(event proto.Message)
-	// Shutdown is called, once, when containerd asked an empty shim to end. It
-	// must return at once, as the reply is still to be sent.
-	Shutdown func()
+	// Shutdown is called, once, when an empty shim is to end. asked tells whether
+	// containerd asked for it. It must return at once, as the reply is still to be sent.
+	Shutdown func(asked bool)
 }
 
 // Service is the tasks of one shim.
@@ -57,11 +56,14 @@ type Service struct {
 	tasks map[string]*task
 	// updates counts the changes of tasks' resources, and the tasks that came.
 	updates int
-	// grown is how much more the containers have been given than they were created with.
+	// grown is how much more the containers have been given than they were created with,
+	// or than when a pod itself was given other resources last. given counts those times.
 	grown cgroup.Growth
+	given int
 	// ending is set when the shim was told to end with no task left but those
-	// that are still being created: it ends if none of them succeeds.
-	ending bool
+	// that are still being created: it ends if none of them succeeds. asked is set
+	// beside it if it was containerd that told.
+	ending, asked bool
 	// ended is set when the shim ends: nothing is created any more.
 	ended bool
 }
@@ -113,7 +115,7 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}
 	t.place, t.resources = p.request.Place, p.resources
-	rt, err := s.cfg.NewRuntime(p.request)
+	rt, err := safe.Within(within, "prepare "+r.id, func() (proc.Runtime, error) { return s.cfg.NewRuntime(p.request) }, nil)
 	if err != nil {
 		return 0, fmt.Errorf("create %s: %w", r.id, err)
 	}
@@ -141,7 +143,7 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	s.mu.Lock()
 	t.container = c
 	s.updates++
-	s.ending = false
+	s.ending, s.asked = false, false
 	s.mu.Unlock()
 	st, err := c.Status("")
 	return st.PID, err
@@ -171,9 +173,6 @@ func validate(r createRequest) error {
 	}
 	if !filepath.IsAbs(r.bundle) {
 		return fmt.Errorf("create %s: bundle %q is no absolute path: %w", r.id, r.bundle, errdefs.ErrInvalidArgument)
-	}
-	if fi, err := os.Stat(r.bundle); err != nil || !fi.IsDir() {
-		return fmt.Errorf("create %s: bundle %s is no directory: %w", r.id, r.bundle, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
@@ -214,7 +213,7 @@ func (s *Service) release(id string) {
 func (s *Service) endLocked() {
 	if len(s.tasks) == 0 {
 		s.ended = true
-		s.down.Do(s.cfg.Shutdown)
+		s.down.Do(func() { s.cfg.Shutdown(s.asked) })
 	}
 }
 
@@ -291,9 +290,12 @@ func (s *Service) kill(ctx context.Context, id, execID string, sig unix.Signal, 
 	return c.Kill(ctx, execID, sig, all)
 }
 
-// EndIfIdle ends the shim if it has no task. containerd asks for it when it gives up
+// EndIfIdle ends the shim, without being asked, if it has no task.
+func (s *Service) EndIfIdle() { s.endIfIdle(false) }
+
+// endIfIdle ends the shim if it has no task. containerd asks for it when it gives up
 // a create as well, and then never again: such a task counts as none.
-func (s *Service) EndIfIdle() {
+func (s *Service) endIfIdle(asked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.tasks {
@@ -301,6 +303,6 @@ func (s *Service) EndIfIdle() {
 			return
 		}
 	}
-	s.ending = true
+	s.ending, s.asked = true, s.asked || asked
 	s.endLocked()
 }

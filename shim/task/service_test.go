@@ -170,6 +170,10 @@ func TestR6_ADeleteWhoseCallerIsGone(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			// Who asks while there are tasks has not asked for that end.
+			if _, err := s.shutdownRPC(ctx, &taskapi.ShutdownRequest{}); err != nil {
+				t.Fatal(err)
+			}
 			if gone {
 				cancel()
 			}
@@ -181,8 +185,8 @@ func TestR6_ADeleteWhoseCallerIsGone(t *testing.T) {
 				if gone && i == 1 {
 					want = 1
 				}
-				if s.downs != want {
-					t.Errorf("after %d deletes the shim was told %d times to end, want %d", i+1, s.downs, want)
+				if s.downs != want || s.asked {
+					t.Errorf("after %d deletes the shim was told %d times to end, want %d, and asked %t", i+1, s.downs, want, s.asked)
 				}
 			}
 		})
@@ -265,8 +269,8 @@ func TestT12_ShutdownOnlyWithoutTasks(t *testing.T) {
 	}
 	shutdown()
 	shutdown()
-	if s.downs != 1 {
-		t.Errorf("ended %d times", s.downs)
+	if s.downs != 1 || !s.asked {
+		t.Errorf("ended %d times, asked %t", s.downs, s.asked)
 	}
 }
 

@@ -31,6 +31,8 @@ func (s *Service) update(ctx context.Context, id string, res *specs.LinuxResourc
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.grown = cgroup.Growth{}
+		s.given++
+		s.updates++
 		return nil
 	}
 	if names, usual := cgroup.Unheld(res); len(names) > 0 && !usual {
@@ -75,12 +77,16 @@ func (s *Service) setResources(t *task, res *specs.LinuxResources) (undo func(),
 	}
 	grown := cgroup.GrowthOf(old, merged)
 	t.resources, s.grown = merged, s.grown.Plus(grown)
+	given := s.given
 	s.updates++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if t.resources == merged {
-			t.resources, s.grown = old, s.grown.Less(grown)
+			t.resources = old
+			if s.given == given { // or it counts no more
+				s.grown = s.grown.Less(grown)
+			}
 			s.updates++
 		}
 	}, nil

@@ -12,16 +12,21 @@ import (
 	"containerd-shim-runsc/utils/atomicfile"
 )
 
-// Append makes v the last value in the file, which only its owner can read. The file is
-// made if there is none; what is no regular file is InvalidArgument. It has one writer at
-// a time.
-func Append(path string, v any) error {
+// Append makes v the last value in the file, which only its owner can read and Last reads
+// with this limit. The file is made if there is none; one that would have more bytes is
+// replaced by one with v alone. What is no regular file is InvalidArgument, as is a value
+// that has more. It has one writer at a time.
+func Append(path string, limit int64, v any) error {
 	// A line that was cut short, on a full disk, is ended by the one that follows.
 	line := bytes.NewBufferString("\n")
 	e := json.NewEncoder(line)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	n := int64(line.Len())
+	if n > limit {
+		return fmt.Errorf("append to %s: it would have %d bytes, and may have %d: %w", path, n, limit, errdefs.ErrInvalidArgument)
 	}
 	f, err := atomicfile.Open(path, os.O_WRONLY|os.O_APPEND)
 	if errdefs.IsNotFound(err) {
@@ -31,7 +36,14 @@ func Append(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
-	_, err = f.Write(line.Bytes())
+	fi, err := f.Stat()
+	if err == nil && fi.Size()+n > limit {
+		_ = f.Close()
+		return atomicfile.Write(path, line.Bytes())
+	}
+	if err == nil {
+		_, err = f.Write(line.Bytes())
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("append to %s: %w", path, err)
 	}

@@ -18,7 +18,7 @@ func FuzzAppend(f *testing.F) {
 		if err := os.WriteFile(path, before, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := Append(path, value{n}); err != nil {
+		if err := Append(path, 1<<20, value{n}); err != nil {
 			t.Fatal(err)
 		}
 		var v value

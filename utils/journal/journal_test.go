@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -19,7 +20,7 @@ func TestTheLastCounts(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 	for i := range 3 {
-		if err := Append(path, value{i}); err != nil {
+		if err := Append(path, 1000, value{i}); err != nil {
 			t.Fatal(err)
 		}
 		if err := Last(path, 100, &v); err != nil || v.A != i {
@@ -32,7 +33,7 @@ func TestTheLastCounts(t *testing.T) {
 	if err := Last(path, 8, &v); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("too long: %v", err)
 	}
-	if err := Append(filepath.Join(path, "under"), v); err == nil {
+	if err := Append(filepath.Join(path, "under"), 100, v); err == nil {
 		t.Error("no error where nothing can be written")
 	}
 }
@@ -87,7 +88,7 @@ func TestNothingIsWrittenToWhatIsNoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{fifo, link, dir} {
-		if err := Append(path, value{1}); !errdefs.IsInvalidArgument(err) {
+		if err := Append(path, 100, value{1}); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: %v", path, err)
 		}
 		var v value
@@ -97,5 +98,29 @@ func TestNothingIsWrittenToWhatIsNoFile(t *testing.T) {
 	}
 	if b, err := os.ReadFile(other); err != nil || len(b) > 0 {
 		t.Errorf("a link was followed: %q, %v", b, err)
+	}
+}
+
+// TestWhatIsWrittenCanBeRead: however long the values are, the last is there.
+func TestWhatIsWrittenCanBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	const limit = 1000
+	want := ""
+	for n := 0; n < 2*limit; n += 17 {
+		next := strings.Repeat("<", n)
+		err := Append(path, limit, next)
+		if fits := len("\n\"")+n+len("\"\n") <= limit; (err == nil) != fits || err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		if err == nil {
+			want = next
+		}
+		var got string
+		if err := Last(path, limit, &got); err != nil || got != want {
+			t.Fatalf("of %d bytes %d are left, %v", len(want), len(got), err)
+		}
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode() != 0o600 {
+		t.Errorf("%v, %v", fi, err)
 	}
 }
