@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,18 +155,20 @@ func TestADeviceIsAppendedTo(t *testing.T) {
 	}
 }
 
-func TestLoggers(t *testing.T) {
-	dir := t.TempDir()
-	script := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		return "binary://" + path
+// program writes a shell script and returns the URI of it as a logger.
+func program(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "logger")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
 	}
+	return "binary://" + path
+}
+
+func TestLoggers(t *testing.T) {
 	t.Run("gets output, arguments and names", func(t *testing.T) {
-		out := filepath.Join(dir, "out")
-		uri := script("good", `exec 5>&-; { echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1=$2"; cat <&3; } >`+out)
+		out := filepath.Join(t.TempDir(), "out")
+		uri := program(t, `exec 5>&-; { echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1=$2"; cat <&3; } >`+out)
 		s := open(t, Stdio{Stdout: uri + "?key=value"})
 		if _, err := s.ends()[1].WriteString("text"); err != nil {
 			t.Fatal(err)
@@ -177,16 +180,68 @@ func TestLoggers(t *testing.T) {
 		}
 	})
 	t.Run("one that ends at once", func(t *testing.T) {
-		s, err := opener{}.open(t.Context(), Stdio{Stdout: script("bad", "exit 3")})
-		if err == nil {
-			// It may end after it was ready; then the streams are there.
+		uri := program(t, "exit 3")
+		for range 10 {
+			begun := time.Now()
+			s, err := opener{}.open(t.Context(), Stdio{Stdout: uri})
+			if err != nil {
+				if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "status 3") {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			// On a machine that is busy its end may be seen late, but it is waited for.
+			if took := time.Since(begun); took < loggerDies {
+				t.Errorf("it was taken for ready after %s", took)
+			}
 			s.abandon()
-			return
 		}
-		if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "status 3") {
-			t.Errorf("%v", err)
-		}
+		t.Error("nobody was told that it has ended")
 	})
+}
+
+// TestALoggerThatIsNotReady is given up, and ended, when its time is over or its caller has
+// gone.
+func TestALoggerThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	for name, leaves := range map[string]bool{"its time is over": false, "its caller has gone": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told := fifo(t)
+			uri := program(t, "echo $$ >"+told+"; exec sleep 3600")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			begun := time.Now()
+			opened := make(chan error, 1)
+			go func() {
+				s, err := opener{}.openAll(ctx, Stdio{Stdout: uri, Stderr: uri})
+				if err == nil {
+					s.abandon()
+				}
+				opened <- err
+			}()
+			b, err := os.ReadFile(told)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if leaves {
+				cancel()
+			}
+			if err := <-opened; !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "was not ready") {
+				t.Errorf("%v", err)
+			}
+			if took := time.Since(begun); leaves != (took < loggerReady) || took > loggerReady+5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
+				t.Errorf("it still runs: %v", err)
+			}
+		})
+	}
 }
 
 // terminalPair makes a terminal and returns its master, as the runtime would, and

@@ -269,6 +269,63 @@ func TestControl_BrokenPause(t *testing.T) {
 	})
 }
 
+// inDoubt checks that a sandbox of which nobody knows whether it is paused is neither paused
+// nor resumed: it could not be put right.
+func inDoubt(t *testing.T, k *harness.Task) {
+	t.Helper()
+	for range 2 {
+		err := k.Pause()
+		precondition.want(t, "pause of "+k.ID, err)
+		if err != nil && !strings.Contains(err.Error(), "it is not known whether the sandbox is paused") {
+			t.Errorf("pause of %s: %v", k.ID, err)
+		}
+		precondition.want(t, "resume of "+k.ID, k.Resume())
+		isIn(t, k.Process, running)
+	}
+}
+
+// A pause whose answer is lost leaves a sandbox that can only be killed, done or not.
+func TestT8_PauseInDoubt(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		way
+		script.Fault
+	}{
+		"severed, done":         {bySocket, script.Fault{Do: script.Sever}},
+		"disconnect, done":      {bySocket, script.Fault{At: script.After, Do: script.Disconnect}},
+		"disconnect, not done":  {bySocket, script.Fault{Do: script.Disconnect}},
+		"half an answer":        {bySocket, script.Fault{At: script.After, Do: script.Half}},
+		"garbage":               {bySocket, script.Fault{At: script.After, Do: script.Garbage}},
+		"command dies":          {byCommand, script.Fault{At: script.After, Do: script.Die}},
+		"command dies too soon": {byCommand, script.Fault{Do: script.Die}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scripted(t, func(t *testing.T, e *harness.Env) {
+				tt.use(e)
+				tasks := pod(e, "pod", harness.Container{ID: "c1"})
+				tt.Verb = tt.verb("pause")
+				e.Script.Set(tt.Fault)
+				if err := tasks[1].Pause(); err == nil || errdefs.IsFailedPrecondition(err) {
+					t.Errorf("pause: have error %v, want that the answer is lost", err)
+				}
+				e.Script.Set()
+				calls := len(e.Script.Calls(tt.Verb))
+				for _, k := range tasks {
+					inDoubt(t, k)
+				}
+				if n := len(e.Script.Calls(tt.Verb)); n != calls {
+					t.Errorf("the sandbox was paused %d times more", n-calls)
+				}
+				tasks[0].Signal(unix.SIGKILL)
+				for _, k := range tasks {
+					k.WaitFor(137)
+					k.Delete()
+				}
+			})
+		})
+	}
+}
+
 func TestControl_BrokenResume(t *testing.T) {
 	t.Parallel()
 	eachBroken(t, "Resume", func(t *testing.T, e *harness.Env, fault script.Fault) {

@@ -2,6 +2,10 @@ package contract
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +167,7 @@ func TestT13_NothingIsAnswered(t *testing.T) {
 		exec, execDone, signal, ask, pause, resume := task("exec"), task("exec-done"), task("signal"), task("ask"), task("pause"), task("resume")
 		p := exec.Exec(harness.ExecOptions{ID: "e1"})
 		q := execDone.Exec(harness.ExecOptions{ID: "e1"})
+		ask.ExecRunning(harness.ExecOptions{ID: "e1"})
 		succeeds(t, "pause", resume.Pause())
 		shims := []*harness.Task{exec, execDone, signal, ask, pause, resume}
 		var before []int
@@ -179,36 +184,36 @@ func TestT13_NothingIsAnswered(t *testing.T) {
 		)
 		type result struct {
 			what string
-			may  bool // succeed, with what is known without the sandbox
 			took time.Duration
 			err  error
 		}
 		results := make(chan result)
 		n := 0
-		call := func(what string, may bool, f func() error) {
+		call := func(what string, f func() error) {
 			n++
 			go func() {
 				began := time.Now()
 				err := f()
-				results <- result{what, may, time.Since(began), err}
+				results <- result{what, time.Since(began), err}
 			}()
 		}
-		call("start", false, func() error { _, err := p.Calls.Start(); return err })
-		call("start that is done", false, func() error { _, err := q.Calls.Start(); return err })
-		call("kill", false, func() error { return signal.Kill(unix.SIGUSR1, false) })
-		call("pids", true, func() error { _, err := ask.Pids(); return err })
-		call("stats", false, func() error { _, err := ask.Stats(); return err })
-		call("pause", false, pause.Pause)
-		call("resume", false, resume.Resume)
+		call("start", func() error { _, err := p.Calls.Start(); return err })
+		call("start that is done", func() error { _, err := q.Calls.Start(); return err })
+		call("kill", func() error { return signal.Kill(unix.SIGUSR1, false) })
+		call("stats", func() error { _, err := ask.Stats(); return err })
+		call("pause", pause.Pause)
+		call("resume", resume.Resume)
+		initAlone(t, ask, ask.HostPID())
 		for range n {
 			r := <-results
-			if r.err == nil && !r.may {
+			if r.err == nil {
 				t.Errorf("%s, which nobody answered, succeeded", r.what)
 			}
 			if r.took >= harness.Patience {
 				t.Errorf("%s has not returned within %s", r.what, harness.Patience)
 			}
 		}
+		inDoubt(t, pause)
 		for _, p := range []*harness.Process{p, q} {
 			p.WaitFor(128)
 			isIn(t, p, stopped)
@@ -232,21 +237,58 @@ func TestT13_NothingIsAnswered(t *testing.T) {
 	})
 }
 
+// initAlone checks the processes of a task whose sandbox does not answer: its init, which
+// is known without asking. A containerd that starts asks all tasks in turn.
+func initAlone(t *testing.T, k *harness.Task, init int) {
+	t.Helper()
+	began := time.Now()
+	resp, err := k.Pids()
+	if took := time.Since(began); took > 2*time.Second+prompt {
+		t.Errorf("the processes of %s came after %s", k.ID, took)
+	}
+	if err != nil || len(resp.Processes) != 1 || int(resp.Processes[0].Pid) != init || resp.Processes[0].Info != nil {
+		t.Errorf("the processes of %s are %v, %v; want its init", k.ID, resp, err)
+	}
+}
+
+// stopProcess stops a process and waits until none of its threads runs: one that has not
+// been stopped yet may still answer.
+func stopProcess(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, fmt.Sprintf("process %d is stopped", pid), func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(stats) == 0 {
+			t.Fatalf("process %d has no threads (%v)", pid, err)
+		}
+		return !slices.ContainsFunc(stats, func(stat string) bool {
+			b, err := os.ReadFile(stat)
+			// What follows the name, which is in brackets, is the state.
+			_, rest, _ := strings.Cut(string(b), ") ")
+			return err == nil && !strings.HasPrefix(rest, "T")
+		})
+	})
+}
+
 // A sandbox that does not run takes connections and does nothing with them.
 func TestT13_StoppedSandbox(t *testing.T) {
 	both(t, func(t *testing.T, e *harness.Env) {
 		k := e.Running(harness.Container{ID: "web"})
 		p := k.ExecRunning(harness.ExecOptions{ID: "e1"})
-		if err := unix.Kill(k.HostPID(), unix.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-		go func() { _, _ = k.Pids() }()
+		init := k.HostPID()
+		stopProcess(t, init)
 		go func() { _, _ = k.Stats() }()
+		asked := make(chan struct{})
+		go func() { defer close(asked); initAlone(t, k, init) }()
 		harness.Within(t, prompt, "State", func() {
 			isIn(t, k.Process, running)
 			isIn(t, p, running)
 		})
+		<-asked
 		k.Signal(unix.SIGKILL)
+		e.AwaitLog("the sandbox of web does not take SIGKILL; killing the sandbox")
 		k.WaitFor(137)
 		p.WaitFor(137)
 	})
@@ -257,10 +299,9 @@ func TestT13_StoppedSandbox(t *testing.T) {
 func TestP13_StoppedSandboxOfAPod(t *testing.T) {
 	both(t, func(t *testing.T, e *harness.Env) {
 		tasks := pod(e, "pod", harness.Container{ID: "c1"}, harness.Container{ID: "c2"})
-		if err := unix.Kill(tasks[0].HostPID(), unix.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		stopProcess(t, tasks[0].HostPID())
 		tasks[1].Signal(unix.SIGKILL)
+		e.AwaitLog("the sandbox has not taken SIGKILL for init of c1 in 10s; killing the sandbox")
 		for _, k := range tasks {
 			k.WaitFor(137)
 		}

@@ -202,10 +202,15 @@ func TestE4_SinkAwayAndBack(t *testing.T) {
 		k.IO.Write("\n")
 		k.WaitFor(5)
 		want = append(want, "exit web")
+		e.AwaitLog("events cannot be delivered; they wait")
 		e.Events.Up()
 		e.Events.Await("exit web")
+		e.AwaitLog("events are delivered again, after")
 		if have := e.Events.Of("web"); !slices.Equal(have, want) {
 			t.Errorf("the events are %v, want %v", have, want)
+		}
+		if n := len(e.Logged("events cannot be delivered; they wait")); n != 1 {
+			t.Errorf("the log says %d times that events wait", n)
 		}
 	})
 }

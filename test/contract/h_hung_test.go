@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/test/harness"
@@ -104,5 +105,52 @@ func TestP14_RootfsInUse(t *testing.T) {
 		k.Signal(unix.SIGKILL)
 		k.WaitFor(137)
 		_ = inTime(t, "delete", func() error { k.Delete(); return nil })
+		e.AwaitLog(filepath.Join(k.Bundle, "rootfs") + " is detached")
+	})
+}
+
+// The gofer of a container in a pod comes with its start. If it is killed in the middle of
+// that, the start fails, and nobody else in the pod notices.
+func TestR4_GoferKilledInAMembersStart(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		tasks := pod(e, "pod", harness.Container{ID: "c1"})
+		volume := t.TempDir()
+		data := filepath.Join(volume, "data")
+		if err := os.Mkdir(data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		k := e.Created(harness.Container{ID: "c2", Pod: "pod", Edit: func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/data", Type: "bind", Source: data, Options: []string{"rbind"}})
+		}})
+		waiting := k.Waiting()
+		hungfs.On(t, volume) // which holds the gofer up
+		started := make(chan error, 1)
+		go func() {
+			_, err := k.Calls.Start()
+			started <- err
+		}()
+		var gofers []int
+		harness.Eventually(t, "the gofer runs", func() bool {
+			gofers = e.Named("runsc-gofer", k.Bundle)
+			return len(gofers) == 1
+		})
+		if err := unix.Kill(gofers[0], unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-started; err == nil || errdefs.IsDeadlineExceeded(err) {
+			t.Errorf("start of a container whose gofer was killed: %v", err)
+		}
+		isIn(t, k.Process, stopped)
+		if resp, err := waiting.Result(); err != nil || resp.ExitStatus != 128 {
+			t.Errorf("wait from before returned %v, %v; want status 128", resp, err)
+		}
+		if d := k.Delete(); d.ExitStatus != 128 {
+			t.Errorf("delete says %d, want 128", d.ExitStatus)
+		}
+		e.CheckNothingOf(k)
+		for _, k := range tasks {
+			isIn(t, k.Process, running)
+			k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 4")}).WaitFor(4)
+		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,42 +15,52 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"containerd-shim-runsc/test/fakerunsc/script"
 	"containerd-shim-runsc/test/harness"
 	"containerd-shim-runsc/test/hungfs"
 )
 
 // Whatever has become of the files in the bundle, a delete ends the container's processes,
-// unmounts its root file system and removes the socket.
+// unmounts its root file system and removes the socket. Where runsc keeps its files is in the
+// shim's state alone: unless that is spoiled, nothing at all is left.
 func TestR2_SpoiledBundle(t *testing.T) {
 	fifo := func(path string) error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) }
-	for name, spoil := range map[string]func(bundle string) error{
-		"no state":     func(b string) error { return os.Remove(filepath.Join(b, "shim.json")) },
-		"half a state": func(b string) error { return os.Truncate(filepath.Join(b, "shim.json"), 20) },
-		"another's state": func(b string) error {
+	for name, tt := range map[string]struct {
+		spoil func(bundle string) error
+		state bool // is spoiled as well
+	}{
+		"no state":     {func(b string) error { return os.Remove(filepath.Join(b, "shim.json")) }, true},
+		"half a state": {func(b string) error { return os.Truncate(filepath.Join(b, "shim.json"), 20) }, true},
+		"another's state": {func(b string) error {
 			return os.WriteFile(filepath.Join(b, "shim.json"), []byte(`{"Runsc":[]}`), 0o600)
-		},
-		"a FIFO for a state": func(b string) error { return fifo(filepath.Join(b, "shim.json")) },
-		"half a record":      func(b string) error { return os.Truncate(filepath.Join(b, "init.jsonl"), 9) },
-		"a FIFO for a spec":  func(b string) error { return fifo(filepath.Join(b, "config.json")) },
-		"no spec":            func(b string) error { return os.Remove(filepath.Join(b, "config.json")) },
-		"garbage everywhere": func(b string) error {
+		}, true},
+		"a FIFO for a state": {func(b string) error { return fifo(filepath.Join(b, "shim.json")) }, true},
+		"half a record":      {func(b string) error { return os.Truncate(filepath.Join(b, "init.jsonl"), 9) }, false},
+		"a FIFO for a spec":  {func(b string) error { return fifo(filepath.Join(b, "config.json")) }, false},
+		"no spec":            {func(b string) error { return os.Remove(filepath.Join(b, "config.json")) }, false},
+		"garbage everywhere": {func(b string) error {
 			var errs []error
 			for _, name := range []string{"shim.json", "init.jsonl", "config.json", "address", "sandbox.pid"} {
 				errs = append(errs, os.WriteFile(filepath.Join(b, name), []byte("\x00{[\n"), 0o600))
 			}
 			return errors.Join(errs...)
-		},
+		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, e *harness.Env) {
 				k := e.Running(harness.Container{ID: "web"})
 				k.Shim.Kill()
-				if err := spoil(k.Bundle); err != nil {
+				if err := tt.spoil(k.Bundle); err != nil {
 					t.Fatal(err)
 				}
 				resp, took, err := e.DeleteAction("web")
 				if err != nil || resp.ExitStatus != 137 || took > 2*time.Second {
 					t.Errorf("delete: %v, %v after %s", resp, err, took)
+				}
+				k.Forget()
+				if !tt.state {
+					e.CheckClean(nil)
+					return
 				}
 				harness.Eventually(t, "the sandbox has ended", func() bool { return len(e.Named("runsc-sandbox", "")) == 0 })
 				for _, l := range e.Leaks() {
@@ -58,8 +70,6 @@ func TestR2_SpoiledBundle(t *testing.T) {
 						}
 					}
 				}
-				k.Forget()
-				// Where runsc keeps its files, the bundle may not say any more.
 				_ = unix.Unmount(filepath.Join(e.RunscRoot(), "null-netns"), unix.MNT_DETACH)
 				if err := os.RemoveAll(e.RunscRoot()); err != nil {
 					t.Error(err)
@@ -177,26 +187,40 @@ func TestLog_NobodyReads(t *testing.T) {
 		if err := raw.Control(func(fd uintptr) { _, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) }); err != nil {
 			t.Fatal(err)
 		}
-		byCommand.use(e)
 		e.Config += fmt.Sprintf("log_path = %q\nlog_level = \"debug\"\n", path)
 		k := e.Running(harness.Container{ID: "web"})
-		for i := range 20 {
-			p := k.ExecRunning(harness.ExecOptions{ID: fmt.Sprint("e", i), Args: harness.Shell("exit 4")})
-			p.WaitFor(4)
-			p.Delete()
+		// Each of these calls is told in a long line.
+		const calls, told = 200, "only init is known"
+		failure := strings.Repeat("no ", 1000)
+		e.Script.Set(fail("ps", failure), fail(script.Sock("Processes"), failure))
+		for range calls {
+			if _, err := k.Pids(); err != nil {
+				t.Fatal(err)
+			}
 		}
+		p := k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 4")})
+		p.WaitFor(4)
+		p.Delete()
+		if err := f.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		number := regexp.MustCompile(`"(\d+) lines of the shim's log are lost`)
 		var got []byte
-		for buf := make([]byte, 4096); strings.Count(string(got), "\n") < 20; {
+		for buf := make([]byte, 4096); !number.Match(got) || got[len(got)-1] != '\n'; {
 			n, err := f.Read(buf)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("the log does not tell that lines are lost: %v", err)
 			}
 			got = append(got, buf[:n]...)
 		}
-		for _, line := range strings.Split(string(got[:strings.LastIndexByte(string(got), '\n')]), "\n") {
+		for line := range strings.Lines(string(got)) {
 			if !strings.HasPrefix(line, "time=") || len(line) > 4096 {
 				t.Errorf("the log has the line %q", line)
 			}
+		}
+		lost, err := strconv.Atoi(string(number.FindSubmatch(got)[1]))
+		if came := strings.Count(string(got), told); err != nil || came == 0 || came == calls || came+lost < calls {
+			t.Errorf("%d lines of %d came, and the log says that %d are lost (%v)", came, calls, lost, err)
 		}
 	})
 }

@@ -343,20 +343,22 @@ func TestP15_FileOutput(t *testing.T) {
 	})
 }
 
-// TestP15_LateReader: a reader that opens its side only when a process has ended without a
-// word sees the end all the same.
+// TestP15_LateReader: a reader that opens its side only when a process has ended gets what
+// it wrote, and sees the end, also of one that has ended without a word.
 func TestP15_LateReader(t *testing.T) {
 	both(t, func(t *testing.T, e *harness.Env) {
 		k := e.Running(harness.Container{ID: "web"})
-		p := k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell("exit 0"), Unread: true})
-		p.WaitFor(0)
-		for _, path := range []string{p.IO.Stdout, p.IO.Stderr} {
-			harness.Within(t, prompt, "the end of "+path, func() {
-				if b, err := os.ReadFile(path); err != nil || len(b) > 0 {
-					t.Errorf("%q, %v", b, err)
-				}
-			})
+		for script, want := range map[string]string{"exit 0": "", "echo said; echo said >&2; exit 0": "said\n"} {
+			p := k.ExecRunning(harness.ExecOptions{ID: "e1", Args: harness.Shell(script), Unread: true})
+			p.WaitFor(0)
+			for _, path := range []string{p.IO.Stdout, p.IO.Stderr} {
+				harness.Within(t, prompt, "the end of "+path, func() {
+					if b, err := os.ReadFile(path); err != nil || string(b) != want {
+						t.Errorf("%q, %v, want %q", b, err, want)
+					}
+				})
+			}
+			p.Delete()
 		}
-		p.Delete()
 	})
 }

@@ -101,10 +101,10 @@ func inOrder(have []harness.Event) error {
 			}
 		}
 		if !slices.Contains(before, last[name]) {
-			return fmt.Errorf("%s comes after %q", e, last[name])
+			return fmt.Errorf("E2: %s comes after %q", e, last[name])
 		}
 		if e.Kind == "exit" && e.Exec != "" && last[e.Container] != "start" {
-			return fmt.Errorf("%s comes after %q of init", e, last[e.Container])
+			return fmt.Errorf("T11: %s comes after %q of init", e, last[e.Container])
 		}
 		last[name] = e.Kind
 	}

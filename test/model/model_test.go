@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -166,5 +165,6 @@ func kindOfFailure(err error) string {
 			}
 		}
 	}
-	return strings.SplitN(fmt.Sprint(text), "\n", 2)[0][:min(10, len(text))]
+	first, _, _ := strings.Cut(text, "\n")
+	return first[:min(10, len(first))]
 }

@@ -105,7 +105,10 @@ func (r *runner) perform(c Call) seen {
 		if f == nil {
 			return r.waitNow(calls)
 		}
-		f.waiters = append(f.waiters, newWaiter(calls))
+		w := newWaiter(calls)
+		r.mu.Lock() // two may wait for a process at one moment
+		f.waiters = append(f.waiters, w)
+		r.mu.Unlock()
 		return seen{Kind: OK}
 	case GiveUp:
 		return giveUp(calls, f != nil)

@@ -61,6 +61,7 @@ type runner struct {
 	facts  map[string]*fact
 	result Result
 
+	// mu guards what several calls of a step change.
 	mu    sync.Mutex
 	added map[string]*harness.Given // the execs that a step has added
 }
