@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
@@ -56,6 +57,12 @@ func (w *world) afterFault() {
 	if w.died() {
 		return
 	}
+	if !w.killFirst {
+		w.endsByFault() // of whom a call has started since
+		if w.living != nil && w.runs() {
+			w.living(w)
+		}
+	}
 	w.stateFromMemory()
 	w.kill()
 	w.answers()
@@ -68,6 +75,22 @@ func (w *world) afterFault() {
 	w.appear()
 	w.ends()
 	w.remove()
+	if w.left != nil && w.started {
+		w.left(w)
+	}
+}
+
+// runs tells whether the subject runs, as it says itself.
+func (w *world) runs() bool {
+	w.t.Helper()
+	if !w.started {
+		return false
+	}
+	st, err := w.sub.State()
+	if err != nil {
+		w.t.Errorf("state of %s: %v", subjectID, err)
+	}
+	return st.Status == tasktypes.Status_RUNNING
 }
 
 // died goes on with a shim that is dead, if the fault may have killed it.
@@ -133,7 +156,7 @@ func (w *world) stateFromMemory() {
 			}
 			return err
 		})
-		if err != nil && !errdefs.IsNotFound(err) {
+		if err != nil && !errdefs.IsNotFound(err) && !w.cutByDeath(err) {
 			w.t.Errorf("state of %s: %v", p.Name, err)
 		}
 	}
@@ -161,7 +184,7 @@ func (w *world) kill() {
 	}
 	err := w.ask("Kill of "+subjectID, bound, func() error { return w.sub.Kill(unix.SIGKILL, false) })
 	// A task that is not created, or deleted, or over before it could be signalled.
-	if err != nil && !errdefs.IsNotFound(err) {
+	if err != nil && !errdefs.IsNotFound(err) && !w.cutByDeath(err) {
 		w.t.Errorf("SIGKILL: %v", err)
 	}
 }
@@ -196,6 +219,10 @@ func (w *world) ends() {
 		}
 		if err != nil {
 			w.t.Errorf("wait: %v", err)
+			continue
+		}
+		if may := w.mayEndWith(w.sub.Process); !slices.Contains(may, resp.ExitStatus) {
+			w.t.Errorf("a wait was answered with %d, want one of %v", resp.ExitStatus, may)
 		}
 	}
 	if w.execStarted {
@@ -220,8 +247,10 @@ func (w *world) waitLater() {
 func (w *world) mayEndWith(p *harness.Process) []uint32 {
 	exec := p == w.exec
 	switch {
+	case p.Name == rootID:
+		return []uint32{killed}
 	case exec && w.volley && !strings.HasPrefix(w.situation.name, "exec stopped"):
-		return []uint32{8, killed, startFailed, 128 + uint32(unix.SIGUSR1)} // its input was closed, or it knew no trap yet
+		return []uint32{8, killed, startFailed} // its input was closed
 	case exec && (w.verb == "delete exec" || strings.HasPrefix(w.situation.name, "exec stopped")):
 		return []uint32{8}
 	case !exec && w.ended:
@@ -247,7 +276,7 @@ func (w *world) remove() {
 		w.lift()
 		err = w.ask("Delete of "+subjectID+" again", bound, w.callDelete)
 	}
-	if err != nil && (w.created || !errdefs.IsNotFound(err)) && w.verb != "delete" {
+	if err != nil && (w.created && !w.mayBeDeleted || !errdefs.IsNotFound(err)) && w.verb != "delete" {
 		w.t.Errorf("delete: %v", err)
 	}
 	if err == nil {
@@ -280,7 +309,7 @@ func (w *world) nothingLeft() {
 		}
 		w.e.CheckNothingOf(w.sub)
 		return
-	case w.cut && w.member:
+	case w.member && (w.cut || w.rootEnded()):
 		return // there is no pod any more in which it could be made again
 	}
 	k := w.e.Running(harness.Container{ID: subjectID, Pod: w.podOf(), NoIO: true})
@@ -288,6 +317,17 @@ func (w *world) nothingLeft() {
 	k.WaitFor(killed)
 	k.Delete()
 	w.e.CheckNothingOf(k)
+}
+
+// rootEnded tells whether the pod was ended with the subject, as it may be where commands are
+// the only way to end a member and none of them works.
+func (w *world) rootEnded() bool {
+	w.t.Helper()
+	st, err := w.root.State()
+	if err != nil {
+		w.t.Fatalf("state of the root: %v", err)
+	}
+	return w.commands && w.byCommand && st.Status == tasktypes.Status_STOPPED
 }
 
 func (w *world) callDelete() error { return callDelete(w.sub, nil) }
@@ -326,6 +366,9 @@ func (w *world) compare() {
 			now.Files, now.Goroutines, w.before.Files, w.before.Goroutines, w.before.Detail, now.Detail)
 	}
 }
+
+// cutByDeath tells the end of a connection to a shim that the fault may end.
+func (w *world) cutByDeath(err error) bool { return w.cell.ends == maybeTheShim && isCut(err) }
 
 // isCut tells the end of a connection from an answer.
 func isCut(err error) bool {

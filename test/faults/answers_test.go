@@ -4,32 +4,28 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestAnswers: while a fault is there, everything is asked of a running task with an exec,
 // all at once, and each call is answered in time. Nobody kills anything meanwhile.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	all := slices.Concat(processFaults(), runscFaults(), diskFaults(), limitFaults(), sinkFaults(), connectionFaults())
-	n := 0
-	for _, f := range all {
+	runAll(t, answerCells())
+}
+
+// answerCells are the cells of TestAnswers.
+func answerCells() []cell {
+	var cells []cell
+	for _, f := range slices.Concat(processFaults(), runscFaults(), diskFaults(), limitFaults(), sinkFaults(), connectionFaults()) {
 		for _, s := range situations() {
 			if !strings.Contains(s.name, "exec") || s.verb != "" || notApplicable(f, s) != "" || f.ends == theShim {
 				continue
 			}
-			c := cell{fault: f, situation: s, volley: true, byCommand: n/thin%2 == 0 && !f.overSocket}
-			n++
-			if !chosen(n) {
-				continue
-			}
-			t.Run(c.String(), func(t *testing.T) {
-				t.Parallel()
-				c.run(t)
-			})
+			n := len(cells)
+			cells = append(cells, cell{fault: f, situation: s, volley: true, byCommand: n/thin%2 == 0 && !f.overSocket, n: n + 1})
 		}
 	}
+	return cells
 }
 
 // askEverything makes a call of each kind, and does not wait for their answers.
@@ -43,8 +39,8 @@ func (w *world) askEverything() {
 		"Pids":             func() error { return callPids(sub, exec) },
 		"Stats":            func() error { return callStats(sub, exec) },
 		"Kill":             func() error { return callKill(sub, exec) },
-		"Kill of all":      func() error { return sub.Kill(unix.SIGUSR1, true) },
-		"Kill of an exec":  func() error { return exec.Kill(unix.SIGUSR1, false) },
+		"Kill of all":      func() error { return sub.Kill(harmless, true) },
+		"Kill of an exec":  func() error { return exec.Kill(harmless, false) },
 		"Update":           func() error { return callUpdate(sub, exec) },
 		"Pause":            func() error { return callPause(sub, exec) },
 		"Resume":           func() error { return callResume(sub, exec) },

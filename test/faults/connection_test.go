@@ -3,12 +3,9 @@ package faults
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/test/harness"
 )
@@ -19,17 +16,19 @@ import (
 // its socket: where each is a process, as many are more than two cores can do in time.
 const crowd = 1000
 
-func TestConnection(t *testing.T) { cross(t, connectionFaults()) }
+func TestConnection(t *testing.T) { cross(t, slices.Concat(connectionFaults(), givenUpFaults())) }
 
 func connectionFaults() []fault {
-	served := because("there is no shim to call", func(s situation) bool {
+	called := because("there is no shim to call", func(s situation) bool {
 		return s.shim && s.verb != "start action" && s.verb != "shutdown"
 	})
-	state := because("it has calls of its own under way", func(s situation) bool { return s.verb == "" })
+	socket := because("where each call is a process, a thousand are too many", func(s situation) bool {
+		return !s.either || s.way != byCommand
+	})
 	return []fault{
-		{name: "cut", na: served, inject: (*world).cutConnection},
-		{name: "every caller gives up", na: served, inject: (*world).giveUp},
-		{name: "1,000 calls at once", na: either(served, state), overSocket: true, inject: (*world).callAll},
+		{name: "cut", na: called, inject: (*world).cutConnection},
+		{name: "every caller gives up", na: called, patience: impatience, inject: (*world).giveUp},
+		{name: "1,000 calls at once", na: either(called, socket), overSocket: true, inject: (*world).callAll},
 	}
 }
 
@@ -46,23 +45,6 @@ func (w *world) cutConnection() {
 	w.settles = true
 }
 
-// giveUp makes each call that there is and gives it up, some at once and some later.
-func (w *world) giveUp() {
-	var wg sync.WaitGroup
-	for i := range 5 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i*i)*5*time.Millisecond)
-		defer cancel()
-		if i == 0 {
-			cancel()
-		}
-		for _, f := range w.calls(ctx, fmt.Sprint("given-up-", i)) {
-			wg.Go(func() { _ = f() })
-		}
-	}
-	wg.Wait()
-	w.settles = true
-}
-
 // callAll makes a thousand calls at once. Each must be answered in time.
 func (w *world) callAll() {
 	w.t.Helper()
@@ -74,7 +56,7 @@ func (w *world) callAll() {
 	}
 }
 
-// calls are calls that may be made in every state and end none. The id is that of an exec
+// calls are calls that may be made in every state and change none. The id is that of an exec
 // that is added.
 func (w *world) calls(ctx context.Context, id string) map[string]func() error {
 	sub := w.sub.With(ctx)
@@ -82,7 +64,7 @@ func (w *world) calls(ctx context.Context, id string) map[string]func() error {
 		"State":           func() error { _, err := sub.State(); return err },
 		"Pids":            func() error { _, err := sub.Pids(); return err },
 		"Stats":           func() error { _, err := sub.Stats(); return err },
-		"Kill":            func() error { return sub.Kill(unix.SIGUSR1, false) },
+		"Kill":            func() error { return sub.Kill(harmless, false) },
 		"Connect":         func() error { _, err := sub.Connect(); return err },
 		"CloseIO of none": func() error { return w.sub.Shim.Calls(subjectID, "nobody").With(ctx).CloseIO() },
 		"exec": func() error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -51,9 +50,12 @@ func hitContainerd(t *testing.T, verb string, at script.Step, sig unix.Signal) {
 	defer cancel()
 	go func() { asked <- wholeLife(ctx, c) }()
 	e.Script.AwaitHang(verb)
-	d.hit(sig, gate)
-	if err := <-asked; err != nil && sig == unix.SIGSTOP {
+	d.hit(sig, gate, func() bool { return len(e.Commands(verb, subjectID)) == 0 })
+	switch err := <-asked; {
+	case sig == unix.SIGSTOP && err != nil:
 		t.Errorf("containerd was stopped for a moment, and its client got: %v", err)
+	case sig == unix.SIGKILL && !errdefs.IsUnavailable(err):
+		t.Errorf("containerd was killed in the middle of a call, and its client got: %v", err)
 	}
 	e.Script.Set()
 	d.endTask(subjectID)
@@ -90,9 +92,9 @@ func wholeLife(ctx context.Context, c containerd.Container) error {
 	return nil
 }
 
-// hit kills containerd and starts another, or stops it for a while; what hangs goes on
-// meanwhile.
-func (d *daemon) hit(sig unix.Signal, gate *harness.Gate) {
+// hit kills containerd and starts another while what hangs goes on, or stops it until that
+// is done.
+func (d *daemon) hit(sig unix.Signal, gate *harness.Gate, done func() bool) {
 	d.t.Helper()
 	if sig == unix.SIGKILL {
 		d.end(sig)
@@ -104,7 +106,7 @@ func (d *daemon) hit(sig unix.Signal, gate *harness.Gate) {
 		d.t.Fatal(err)
 	}
 	gate.Open()
-	time.Sleep(2 * time.Second) // as long as it is stopped
+	harness.Eventually(d.t, "runsc is done", done)
 	if err := d.cmd.Process.Signal(unix.SIGCONT); err != nil {
 		d.t.Fatal(err)
 	}

@@ -27,10 +27,10 @@ func diskFaults() []fault {
 	} {
 		prepare := func(w *world) { w.mount(place.path(w)) }
 		faults = append(faults,
-			fault{name: place.name + " is full", prepare: prepare, beside: sandboxed,
+			fault{name: place.name + " is full", prepare: prepare, commands: place.name == runscRoot,
 				inject: func(w *world) { w.fill(place.path(w)) },
 				lift:   func(w *world) { w.empties(place.path(w)) }},
-			fault{name: place.name + " is read-only", prepare: prepare, beside: sandboxed,
+			fault{name: place.name + " is read-only", prepare: prepare, commands: place.name == runscRoot,
 				unremovable: place.name == runscRoot,
 				inject:      func(w *world) { w.remount(place.path(w), unix.MS_RDONLY) },
 				lift:        func(w *world) { w.remount(place.path(w), 0) }},

@@ -22,24 +22,31 @@
 //
 // # The aftermath
 //
-// After every fault the same is checked (aftermath_test.go): each call that was under way
-// is answered within 30 s, by the shim and not by its caller's patience; the state is
-// answered from memory; SIGKILL gets through; Wait returns a true status; Delete succeeds,
-// with the fault still there or, where the fault can be lifted and the work needs it, when
-// it is lifted; if the shim is dead, the action delete does all that within 2 s. Events are
-// in order. All the while a task in another shim and the root of the same pod were used,
-// and noticed nothing, but where the fault is theirs too. Then a normal container runs, a
-// pod's shim holds no more descriptors and goroutines than before, and nothing is left.
-// In half of the cells SIGKILL comes first, while the calls that the fault has met are
-// still under way.
+// What the fault ends by itself is reported ended soon, though nobody kills it
+// (ended_test.go). After every fault the same is checked (aftermath_test.go): each call that
+// was under way is answered within 30 s, by the shim and not by its caller's patience; the
+// state is answered from memory; SIGKILL gets through; Wait returns a true status; Delete
+// succeeds, with the fault still there or, where the fault can be lifted and the work needs
+// it, when it is lifted; if the shim is dead, the action delete does all that within 2 s.
+// Events are in order. All the while a task in another shim and the root of the same pod
+// were used, and noticed nothing, but where the fault is theirs too: then the root is asked
+// for its state alone, and answers. Then a normal container runs, a pod's shim holds no more
+// descriptors and goroutines than before, and nothing is left. In half of the cells SIGKILL
+// comes first, while the calls that the fault has met are still under way.
 //
 // TestAnswers asks everything at once while a fault is there, and waits for each answer.
 //
 // # How much is run
 //
-// One cell in six, evenly chosen: FAULTS_SEED from 0 to 5 are all of them. FAULTS=all runs
-// all at once, in about an hour on two cores. How many cells ran is in the log (-v). In a
-// state, a cell asks the sandbox either by commands or over its socket.
+// There are 2482 cells. Most of them are not run by default:
+//
+//   - `make test-faults` runs one in six, evenly chosen, so that it ends in minutes. It is
+//     always the same sixth: FAULTS_SEED, which is 0 unless it is set, chooses another, and
+//     0 to 5 together are all;
+//   - `make test-faults FAULTS=all` runs them all at once, in an hour or two on two cores.
+//
+// With -v the log says for each test how many of its cells are run, and TestCells for all.
+// In a state, a cell asks the sandbox either by commands or over its socket.
 //
 // # What is not broken
 //
@@ -56,6 +63,6 @@
 //     container can be killed only with its sandbox. The pod's root notices that.
 //   - runsc's files on a file system that is read-only stay. Their container can be made
 //     again when it is writable, and is then removed with all of them.
-//   - The callers that give up are no more than that to the shim: ttrpc tells it their
-//     deadline, and nothing when they cancel.
+//   - Callers that cancel: ttrpc tells the shim a caller's deadline, and nothing when it
+//     cancels. So those that give up have a deadline.
 package faults

@@ -16,20 +16,20 @@ import (
 func TestLimits(t *testing.T) { cross(t, limitFaults()) }
 
 func limitFaults() []fault {
-	hasShim := because("there is no shim", func(s situation) bool { return s.shim && s.verb != "start action" })
+	hasShim := because("there is no shim", served)
 	return []fault{
 		{name: "out of descriptors", na: hasShim, beside: shimmed,
-			inject: func(w *world) { w.beside.leave(); w.limitFiles() }, lift: (*world).unlimitFiles},
+			inject: (*world).limitFiles, lift: (*world).unlimitFiles},
 		// Go ends a program that cannot have a thread.
 		{name: "out of pids", na: hasShim, beside: shimmed, ends: maybeTheShim,
-			inject: func(w *world) { w.beside.leave(); w.limitPids() }, lift: (*world).unlimitPids},
+			inject: (*world).limitPids, lift: (*world).unlimitPids},
 	}
 }
 
 // limitFiles leaves the shim no descriptor to open.
 func (w *world) limitFiles() {
 	w.t.Helper()
-	pid := w.shimPID()
+	pid := w.shim().PID
 	free := 0
 	for ; ; free++ {
 		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, free)); err != nil {
@@ -48,7 +48,7 @@ func (w *world) limitFiles() {
 
 func (w *world) unlimitFiles() {
 	w.t.Helper()
-	if err := unix.Prlimit(w.shimPID(), unix.RLIMIT_NOFILE, &w.files, nil); err != nil {
+	if err := unix.Prlimit(w.shim().PID, unix.RLIMIT_NOFILE, &w.files, nil); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -75,7 +75,7 @@ func (w *world) limitPids() {
 			w.t.Errorf("remove the test's cgroup: %v", err)
 		}
 	})
-	w.write(filepath.Join(dir, "cgroup.procs"), fmt.Sprint(w.shimPID()))
+	w.write(filepath.Join(dir, "cgroup.procs"), fmt.Sprint(w.shim().PID))
 	now, err := os.ReadFile(filepath.Join(dir, "pids.current"))
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -33,8 +34,12 @@ type fault struct {
 	// dies is within what the subject is dead after SIGKILL, if it is more than what any
 	// call may take.
 	dies time.Duration
-	// first is set if it must be lifted before anything can be asked.
-	first bool
+	// living checks what must hold of a subject that the fault leaves alive, before it is
+	// killed; left what must hold when it is deleted. Both may be nil.
+	living, left func(w *world)
+	// patience is when the callers give up whose calls are under way when the fault comes,
+	// if it is before callPatience.
+	patience time.Duration
 	// na says why the fault cannot be in a situation, or "".
 	na func(s situation) string
 	// ends is what it ends by itself.
@@ -58,7 +63,10 @@ type fault struct {
 type part int
 
 const (
-	nothing part = iota
+	_ part = iota // nothing
+	// theContainer is the subject's; a sandbox ends with its root's.
+	theContainer
+	// theSandbox is that with all containers in it.
 	theSandbox
 	theShim
 	// maybeTheShim is what the machine may end it with.
@@ -87,6 +95,8 @@ type cell struct {
 	volley bool
 	// killFirst has SIGKILL sent before the calls that are under way are answered.
 	killFirst bool
+	// n is the number by which it is chosen.
+	n int
 }
 
 // The matrix is thinned to one cell in this many, so that it ends in minutes.
@@ -98,44 +108,67 @@ const thin = 6
 func cross(t *testing.T, faults []fault) {
 	t.Helper()
 	t.Parallel()
-	ran, left := 0, 0
-	why := map[string]int{}
-	for i, f := range faults {
-		j := i + int(f.name[0])
-		for _, s := range situations() {
-			if reason := notApplicable(f, s); reason != "" {
-				why[reason]++
-				continue
-			}
-			j++
-			c := cell{fault: f, situation: s, byCommand: (j/thin)%2 == 0, killFirst: (j/thin/2)%2 == 0}
-			if s.way != "" {
-				c.byCommand = s.way == byCommand
-			}
-			c.byCommand = c.byCommand && !f.overSocket
-			if !chosen(j) {
-				left++
-				continue
-			}
-			ran++
-			t.Run(c.String(), func(t *testing.T) {
-				t.Parallel()
-				c.run(t)
-			})
-		}
-	}
-	t.Logf("%d cells run; %d are left to FAULTS=all or another FAULTS_SEED than %d", ran, left, seed())
+	cells, why := cellsOf(faults)
+	runAll(t, cells)
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		t.Logf("%d do not apply: %s", why[reason], reason)
 	}
 }
 
-// chosen tells whether the cell of a number is run.
-func chosen(n int) bool { return os.Getenv("FAULTS") == "all" || (n+seed())%thin == 0 }
+// runAll runs those of the cells that are chosen.
+func runAll(t *testing.T, cells []cell) {
+	t.Helper()
+	run := choose(cells)
+	for _, c := range run {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			c.run(t)
+		})
+	}
+	t.Logf("%d of %d cells are run: %s", len(run), len(cells), choice())
+}
+
+// cellsOf are the cells of faults in all situations, and how many there cannot be, by the
+// reasons.
+func cellsOf(faults []fault) (cells []cell, why map[string]int) {
+	why = map[string]int{}
+	for i, f := range faults {
+		n := i + int(f.name[0])
+		for _, s := range situations() {
+			if reason := notApplicable(f, s); reason != "" {
+				why[reason]++
+				continue
+			}
+			n++
+			c := cell{fault: f, situation: s, byCommand: (n/thin)%2 == 0, killFirst: (n/thin/2)%2 == 0, n: n}
+			if s.way != "" {
+				c.byCommand = s.way == byCommand
+			}
+			c.byCommand = c.byCommand && !f.overSocket
+			cells = append(cells, c)
+		}
+	}
+	return cells, why
+}
+
+// choose returns those of the cells that are run.
+func choose(cells []cell) []cell {
+	return slices.DeleteFunc(slices.Clone(cells), func(c cell) bool { return !all() && (c.n+seed())%thin != 0 })
+}
+
+func all() bool { return os.Getenv("FAULTS") == "all" }
 
 func seed() int {
 	n, _ := strconv.Atoi(os.Getenv("FAULTS_SEED"))
 	return n
+}
+
+// choice says which cells are run.
+func choice() string {
+	if all() {
+		return "FAULTS=all"
+	}
+	return fmt.Sprintf("FAULTS_SEED=%d, one in %d; FAULTS=all is all", seed(), thin)
 }
 
 func notApplicable(f fault, s situation) string {
@@ -182,14 +215,20 @@ func (c cell) run(t *testing.T) {
 		c.inject(w)
 	}
 	w.note("the fault has happened")
-	if c.first {
-		w.lift()
+	// A sandbox that is stopped ends a container when it goes on, and events that are held
+	// are told when they are let go.
+	later := c.frozen && c.ends == theContainer || w.empty
+	if !later {
+		w.endsByFault()
 	}
 	if c.volley {
 		w.askEverything()
 	}
 	if !c.keeps {
 		w.release()
+	}
+	if later {
+		w.endsByFault()
 	}
 	w.aftermath()
 }

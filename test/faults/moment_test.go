@@ -25,7 +25,7 @@ type verb struct {
 	socket bool
 	// What there is before the call.
 	sandbox, gofer, init bool
-	// enter makes the moment of a verb that runsc has no part in.
+	// enter makes the moment of a verb that is none of a call in which runsc has a part.
 	enter func(w *world)
 	// alone is set if runsc has no part in it for a member of a pod.
 	alone bool
@@ -56,7 +56,7 @@ func verbs() []verb {
 		{name: "delete exec", enter: (*world).deletingExec, sandbox: true, gofer: true, init: true},
 		{name: "shutdown", enter: (*world).shuttingDown},
 		{name: "start action", enter: (*world).startingShim},
-		{name: "delete action", enter: (*world).deletingByAction, gone: true},
+		{name: "delete action", enter: (*world).deletingByAction, command: "delete", gone: true},
 	}
 }
 
@@ -67,9 +67,10 @@ func (v verb) moments() []situation {
 		early: v.name == "create",
 	}
 	if v.enter != nil {
-		s.way, s.enter = byItself, v.enter
+		s.way, s.enter, s.command = byItself, v.enter, v.command != ""
 		return []situation{s}
 	}
+	s.either = v.socket
 	var all []situation
 	s.way, s.command = byCommand, true
 	for _, at := range []script.Step{script.Before, script.After} {
@@ -102,24 +103,30 @@ func (v verb) atCommand(w *world, at script.Step) {
 	w.t.Helper()
 	v.from(w)
 	gate := w.e.Script.Gate()
-	faults := []script.Fault{
-		{Verb: v.command, Container: subjectID, Nth: 1, At: at, Do: script.Hang, Until: gate.Path},
-	}
-	if w.script.Do != "" {
-		// What goes wrong comes when the command goes on.
-		then := w.script
-		then.Verb, then.Container, then.At = v.command, subjectID, at
-		faults = append(faults, then)
-	}
-	w.e.Script.Set(faults...)
+	w.scriptHang(v.command, at, gate)
 	if v.command == "pause" || v.command == "resume" {
 		w.beside.onlyState()
 	}
-	sub, exec := w.sub, w.exec // which a fault may replace
+	sub, exec := w.callers()
 	w.begin(v.name, func() error { return v.call(sub, exec) })
 	call := w.e.Script.AwaitHang(v.command)
 	w.held = call.PID
 	w.releases = append(w.releases, gate.Open)
+}
+
+// scriptHang has the first command of a verb about the subject hang until the gate opens.
+// What goes wrong by the script comes then.
+func (w *world) scriptHang(verb string, at script.Step, gate *harness.Gate) {
+	w.t.Helper()
+	faults := []script.Fault{
+		{Verb: verb, Container: subjectID, Nth: 1, At: at, Do: script.Hang, Until: gate.Path},
+	}
+	if w.script.Do != "" {
+		then := w.script
+		then.Verb, then.Container, then.At = verb, subjectID, at
+		faults = append(faults, then)
+	}
+	w.e.Script.Set(faults...)
 }
 
 // inSandbox stops the sandbox, makes the call, and waits until the shim is at it.
@@ -129,7 +136,7 @@ func (v verb) inSandbox(w *world) {
 	w.beside.onlyState()
 	pid := w.sandboxPID()
 	w.signal(pid, unix.SIGSTOP)
-	sub, exec := w.sub, w.exec // which a fault may replace
+	sub, exec := w.callers()
 	w.begin(v.name, func() error { return v.call(sub, exec) })
 	harness.Eventually(w.t, "the shim is at the call", func() bool {
 		return strings.Contains(w.sub.Shim.Stacks(w.t), ")."+v.rpc+"(")
@@ -156,7 +163,11 @@ func callExecStart(_ *harness.Task, exec *harness.Process) error {
 	return err
 }
 
-func callKill(sub *harness.Task, _ *harness.Process) error   { return sub.Kill(unix.SIGUSR1, false) }
+// harmless is a signal that ends no process, also one that has just begun and has not said yet
+// what it does with signals.
+const harmless = unix.SIGURG
+
+func callKill(sub *harness.Task, _ *harness.Process) error   { return sub.Kill(harmless, false) }
 func callPause(sub *harness.Task, _ *harness.Process) error  { return sub.Pause() }
 func callResume(sub *harness.Task, _ *harness.Process) error { return sub.Resume() }
 
@@ -188,7 +199,7 @@ func (w *world) deletingExec() {
 	w.exec.IO.Open()
 	w.exec.Start()
 	w.exec.WaitFor(8)
-	exec := w.exec
+	_, exec := w.callers()
 	w.begin("delete exec", func() error {
 		_, err := exec.Calls.Delete()
 		return err
@@ -216,7 +227,7 @@ func (w *world) prepareEmpty() {
 	w.stop()
 	w.sub.Delete()
 	w.first.Forget()
-	w.created, w.waits = false, nil
+	w.created, w.started, w.waits = false, false, nil
 	w.e.Events.Await("delete " + subjectID)
 }
 
@@ -229,7 +240,7 @@ func (w *world) startingShim() {
 	}
 	w.e.MakeBundle(c)
 	action := w.e.BeginStart(harness.Containerd24(), subjectID)
-	w.held = action.PID
+	w.action = action.PID
 	w.begin("start action", func() error {
 		_, err := action.Wait()
 		return err
@@ -245,9 +256,9 @@ func (w *world) deletingByAction() {
 	w.beside.leave()
 	w.sub.Shim.Kill()
 	w.cut = true
-	w.e.Script.Set(script.Fault{Verb: "delete", Container: subjectID, Nth: 1, Do: script.Hang, Until: gate.Path})
+	w.scriptHang("delete", script.Before, gate)
 	w.beginDeleteAction()
 	call := w.e.Script.AwaitHang("delete")
-	w.held = call.PID
+	w.held, w.action = call.PID, w.the("containerd-shim-runsc-v1", w.e.BundleOf(subjectID)+" delete")
 	w.releases = append(w.releases, gate.Open)
 }

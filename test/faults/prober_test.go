@@ -23,6 +23,8 @@ type prober struct {
 type probe struct {
 	task  *harness.Task
 	calls int
+	// mayDie is set if the fault may end its shim.
+	mayDie bool
 
 	mu sync.Mutex
 	// full is set if it can be asked for more than its state, off if it is asked for
@@ -40,7 +42,8 @@ const pause = 150 * time.Millisecond
 func newProber(w *world) *prober { return &prober{w: w} }
 
 func (p *prober) add(k *harness.Task, full bool) {
-	p.probes = append(p.probes, &probe{task: k, full: full})
+	mayDie := k.ID == rootID && p.w.cell.ends == maybeTheShim
+	p.probes = append(p.probes, &probe{task: k, full: full, mayDie: mayDie})
 }
 
 // run asks until end is called.
@@ -133,13 +136,19 @@ func (q *probe) did(what string, f func() error, counts func() bool) {
 	began := time.Now()
 	err := f()
 	took := time.Since(began)
-	if !counts() {
+	if !counts() || q.died(err) {
 		return
 	}
 	q.longest = max(q.longest, took)
 	if err != nil || took > prompt {
 		q.troubles = append(q.troubles, fmt.Sprintf("%s took %s: %v", what, took.Round(time.Millisecond), err))
 	}
+}
+
+// died tells that the task was not answered because the fault has ended its shim, as it may.
+// The connection of a process that dies is gone a moment before it is.
+func (q *probe) died(err error) bool {
+	return q.mayDie && isCut(err) && harness.Holds(prompt, func() bool { return !q.task.Shim.Alive() })
 }
 
 // exec runs a process in the task.

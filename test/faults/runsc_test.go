@@ -37,10 +37,10 @@ func runscFaults() []fault {
 			script: script.Fault{Do: script.Print, Output: strings.Repeat("{[\x00\xff\"", 1000), Status: 1}},
 		{name: "says nothing", na: hasShim, dies: believed, deletable: true, commands: true, script: script.Fault{Do: script.Exit, Status: 0}},
 		{name: "dies", na: hasShim, deletable: true, commands: true, script: script.Fault{Do: script.Die}},
-		{name: "is missing", na: hasShim, deletable: true, commands: true, beside: sandboxed,
+		{name: "is missing", na: hasShim, deletable: true, commands: true,
 			inject: func(w *world) { w.rename(w.e.Runsc(), w.away()) },
 			lift:   func(w *world) { w.rename(w.away(), w.e.Runsc()) }},
-		{name: "is another version", na: hasShim, deletable: true, commands: true, beside: sandboxed,
+		{name: "is another version", na: hasShim, deletable: true, commands: true,
 			inject: func(w *world) { w.e.UseRunsc(harness.Tool(w.t, "runsc-debian")) },
 			lift:   func(w *world) { w.e.UseRunsc(harness.Tool(w.t, "runsc")) }},
 	}

@@ -11,12 +11,20 @@ import (
 // afterShim checks that the action delete does all when the shim is gone: R2.
 func (w *world) afterShim() {
 	for _, c := range w.under {
-		if err := w.answer(c, bound); err == nil && c.what == "delete" {
+		err := w.answer(c, bound)
+		switch {
+		case err == nil && c.what == "delete":
 			w.created = false // that was the last to know its status
+		case err != nil && c.what == "delete action" && !w.actionKilled:
+			w.t.Errorf("the action delete: %v", err)
 		}
 	}
 	w.under = nil
 	w.untold = true
+	if w.sub == nil {
+		w.deleteAction(w.root, killed)
+		w.joinNobody()
+	}
 	tasks := []*harness.Task{w.sub}
 	if w.root != nil {
 		tasks = append(tasks, w.root)
@@ -32,6 +40,16 @@ func (w *world) afterShim() {
 	}
 	w.lift()
 	w.nothingLeft()
+}
+
+// joinNobody checks that a member is not created whose pod has ended, but refused. If it was
+// the shim that has died, the start makes another.
+func (w *world) joinNobody() {
+	w.t.Helper()
+	w.prepareSubject()
+	if _, err := w.sub.TryCreate(); err == nil {
+		w.t.Errorf("a container was created in a pod that is gone")
+	}
 }
 
 // actionBound is within what the action delete is done, though containerd waits longer.
@@ -74,10 +92,27 @@ func (w *world) afterShutdown() {
 	harness.WaitProcess(w.t, w.sub.Shim.PID)
 }
 
-// afterStart goes on where only the action start was run, with the subject's whole life.
+// afterStart goes on where only the action start was run, with the subject's whole life. If
+// it has failed, containerd has the action delete clean up first.
 func (w *world) afterStart() {
-	w.answers()
+	failed := false
+	for _, c := range w.under {
+		failed = w.answer(c, bound) != nil || failed
+		w.note("%s, which was under way, after %s: %v", c.what, c.took.Round(time.Millisecond), c.err)
+	}
+	w.under = nil
 	w.lift()
+	if failed || w.actionKilled {
+		gone := &harness.Task{ID: subjectID, Bundle: w.e.BundleOf(subjectID)}
+		w.deleteAction(gone, killed)
+		w.e.CheckNothingOf(gone)
+	}
+	if w.member && w.cell.ends == theSandbox {
+		w.joinNobody()
+		w.first.Forget()
+		w.nothingLeft()
+		return
+	}
 	w.create()
 	w.sub.Start()
 	w.kill()

@@ -20,6 +20,8 @@ type situation struct {
 	sandbox, gofer, init, command, shim bool
 	// early is set if the subject has not been started.
 	early bool
+	// either is set if the call can be asked in both ways.
+	either bool
 	// frozen is set if the sandbox is stopped by a signal.
 	frozen bool
 
@@ -63,6 +65,9 @@ func (s situation) of(member bool) situation {
 	return s
 }
 
+// paused tells the state in which the subject is paused.
+func (s situation) paused() bool { return s.name == "paused" || s.name == "paused in a pod" }
+
 // states are the states of a task.
 func states() []situation {
 	return []situation{
@@ -85,7 +90,7 @@ func (w *world) prepareSubject() {
 	c := harness.Container{
 		ID: subjectID,
 		// It ends when it is told to by a line, and otherwise only by being killed.
-		Args: harness.Shell("trap '' USR1; read x; exit 7"),
+		Args: harness.Shell("read x; exit 7"),
 	}
 	if w.member {
 		c.Pod = rootID
@@ -118,7 +123,7 @@ func (w *world) start() {
 func (w *world) createExec() {
 	w.t.Helper()
 	w.start()
-	w.exec = w.sub.Exec(harness.ExecOptions{ID: execID, Args: harness.Shell("trap '' USR1; read x; exit 8")})
+	w.exec = w.sub.Exec(harness.ExecOptions{ID: execID, Args: harness.Shell("read x; exit 8")})
 	w.later = w.exec.Waiting()
 }
 

@@ -27,8 +27,12 @@ const (
 	// callPatience is when a caller gives up. It is longer, so that it is the shim's own
 	// bound that is seen.
 	callPatience = 90 * time.Second
-	// prompt bounds what is answered from memory, on a machine that is busy with tests.
-	prompt = 10 * time.Second
+	// prompt bounds what is answered from memory, on a machine that is busy with tests. It
+	// is well below what a slow or hung runsc takes.
+	prompt = slow / 2
+	// soon is within what is told what has ended with its sandbox. R4 has a second; but it
+	// is well below what any kill or delete takes that has to give something up.
+	soon = 5 * time.Second
 )
 
 // world is what a cell happens in.
@@ -59,9 +63,14 @@ type world struct {
 	killedAt time.Time
 	// stopped is set if the fault keeps the sandbox stopped.
 	stopped bool
-	// held is the process that the situation holds in the middle of its work.
-	held  int
-	waits []*harness.Waiter
+	// held is the command of runsc's that the situation holds in the middle of its work,
+	// action the action of the shim.
+	held, action int
+	// actionKilled is set if the fault has killed the action.
+	actionKilled bool
+	// mayBeDeleted is set if a delete was given up that may have happened.
+	mayBeDeleted bool
+	waits        []*harness.Waiter
 	// later is the waiter of an exec that need not end before its task is deleted.
 	later *harness.Waiter
 	under []*call
@@ -184,6 +193,14 @@ func (w *world) lift() {
 		w.cell.lift = nil
 		w.note("the fault is over")
 	}
+}
+
+// shim is the subject's shim, or the one that it is about to join.
+func (w *world) shim() *harness.Shim {
+	if w.sub != nil {
+		return w.sub.Shim
+	}
+	return w.root.Shim
 }
 
 // sandboxPID is the process of the subject's sandbox.
