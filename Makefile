@@ -154,6 +154,22 @@ MODEL_STEPS_REAL ?= 2000
 test-model: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox ## random programs of calls against a model of the contract (root)
 	SHIM_TEST_BIN=$(BIN) MODEL_STEPS_FAKE=$(MODEL_STEPS_FAKE) MODEL_STEPS_REAL=$(MODEL_STEPS_REAL) $(GO) test -count=1 -timeout 40m -v ./test/model/...
 
+# The shim is a program of its own, so the race detector sees nothing of it elsewhere. With it,
+# a shim ends at the first race, and what it has found is printed.
+RACE := $(BUILD_DIR)/race
+
+$(RACE)/containerd-shim-runsc-v1: FORCE
+	mkdir -p $(RACE)
+	ln -sfn $(BIN)/* $(RACE)
+	rm -f $@ $(RACE)/found.*
+	CGO_ENABLED=1 $(GO) build -race -buildvcs=false -o $@ ./cmd/containerd-shim-runsc-v1
+
+RACE_TEST := GORACE='halt_on_error=1 log_path=$(RACE)/found' SHIM_TEST_BIN=$(RACE)
+
+test-race: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox $(RACE)/containerd-shim-runsc-v1 ## the contract and the model with the race detector in the shim (root)
+	$(RACE_TEST) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m -run '^Test(P|T|E|X|Control)' -skip '^TestPortForward' ./test/contract/... || { cat $(RACE)/found.* || true; exit 1; }
+	$(RACE_TEST) MODEL_STEPS_FAKE=10000 MODEL_STEPS_REAL=500 $(GO) test -count=1 -timeout 30m -v ./test/model/... || { cat $(RACE)/found.* || true; exit 1; }
+
 # SOAK is how long, SOAK_SEED the seed, which each run prints.
 SOAK ?= 10m
 
@@ -174,7 +190,7 @@ $(VM)/qemu $(VM)/kernel $(VM)/system: test/vm/fetch.sh
 bench: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox-static ## measure the shim, with runc beside it: a table, bench/bench.json and bench.svg (root)
 	SHIM_TEST_BIN=$(BIN) BENCH_OUT=$(BUILD_DIR)/bench $(GO) run ./test/bench
 
-# FUZZTIME is how long for each target.
+# FUZZTIME is how long for each target, 10s at least, as a hang shows after some seconds.
 fuzz: deps ## look for inputs that break something: each target for FUZZTIME (10s)
 	test/tools/fuzz.sh
 
@@ -194,7 +210,7 @@ tools: $(BIN)/runsc $(BIN)/runsc-debian $(BIN)/containerd $(BIN)/containerd-1.7/
 
 # Only what is ours: BUILD_DIR may be a folder that holds other things too.
 clean: ## remove all that was built and fetched
-	rm -rf $(BIN) $(OLD) $(VM) $(BUILD_DIR)/deb $(BUILD_DIR)/bench $(BUILD_DIR)/busybox.tar
+	rm -rf $(BIN) $(OLD) $(RACE) $(VM) $(BUILD_DIR)/deb $(BUILD_DIR)/bench $(BUILD_DIR)/busybox.tar
 	@rmdir $(BUILD_DIR) 2>/dev/null || true
 
 # The tools are Go modules of their own under test/tools: their requirements do not
@@ -276,4 +292,4 @@ $(BUILD_DIR)/busybox.tar: $(BIN)/busybox-static $(wildcard test/image/*.go test/
 FORCE:
 
 .PHONY: help build demo demo-shell demo-files install uninstall test test-unit \
-	test-contract test-e2e test-cri test-pods test-faults test-model soak test-vm bench fuzz deps lint bazel tools clean FORCE
+	test-contract test-e2e test-cri test-pods test-faults test-model test-race soak test-vm bench fuzz deps lint bazel tools clean FORCE
