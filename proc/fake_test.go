@@ -30,6 +30,8 @@ type fakeRuntime struct {
 	init    chan Exit
 	execs   chan *fakeExec
 
+	// gofer is nil unless the test sets it.
+	gofer  context.Context
 	frozen atomic.Bool
 	// panics makes Wait panic.
 	panics bool
@@ -111,6 +113,7 @@ func (f *fakeRuntime) Wait(ctx context.Context) (Exit, error) {
 	}
 }
 func (f *fakeRuntime) SandboxLife() context.Context { return f.sandbox }
+func (f *fakeRuntime) GoferLife() context.Context   { return f.gofer }
 
 func (f *fakeRuntime) KillSandbox() error {
 	f.mu.Lock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/safe"
 )
@@ -106,6 +107,28 @@ func (c *Container) killMember(ctx context.Context, p *process, deliver func(con
 	return c.rt.KillSandbox()
 }
 
+// goferGrace is how long the sandbox has to end a container whose gofer has gone, and a
+// container that has ended, whose gofer goes with it, to be known to have.
+const goferGrace = 500 * time.Millisecond
+
+// endWithoutFiles ends a container whose gofer has gone. The sandbox does so by itself, but
+// not while it is paused.
+func (c *Container) endWithoutFiles() {
+	t := time.NewTimer(goferGrace)
+	defer t.Stop()
+	select {
+	case <-c.init.done:
+		return
+	case <-c.ctx.Done():
+		return
+	case <-t.C:
+	}
+	log.L.Warnf("nobody serves the files of %s any more; killing it", c.id)
+	if err := c.Kill(c.ctx, "", unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
+		log.L.WithError(err).Errorf("kill %s", c.id)
+	}
+}
+
 // finish ends a process that was started although it had been forced to exit meanwhile: it
 // must end, though whoever asked for the start may have gone.
 func (c *Container) finish(ctx context.Context, p *process, deliver func(context.Context) error) error {
@@ -151,6 +174,32 @@ func (c *Container) thaw(ctx context.Context) {
 	c.settleAll()
 }
 
+// thawDying resumes the sandbox if a pause has come between a SIGKILL and the end of its
+// process. It does not wait for that, and tries it once for each process.
+func (c *Container) thawDying() {
+	if !c.rt.Frozen() {
+		return
+	}
+	dying := false
+	for _, p := range append([]*process{c.init}, processes(c.listExecs())...) {
+		dying = p.beginThaw() || dying
+	}
+	if dying {
+		safe.Go("resume the sandbox of "+c.id, func() { c.thaw(c.ctx) })
+	}
+}
+
+// beginThaw tells whether the sandbox must be resumed for the process to end, once.
+func (p *process) beginThaw() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dying || p.thawed || p.state == Stopped || p.state == Deleted {
+		return false
+	}
+	p.thawed = true
+	return true
+}
+
 // seeToDeath kills the sandbox later if a process that it took a SIGKILL for goes on, as
 // one does that somebody else has frozen. Of several calls for a process the first counts.
 func (c *Container) seeToDeath(p *process, within time.Duration) {
@@ -161,33 +210,20 @@ func (c *Container) seeToDeath(p *process, within time.Duration) {
 	}
 	p.dying = true
 	safe.Go("see to the end of "+p.name(), func() {
-		root := p == c.init && c.root
+		t := time.NewTimer(within)
+		defer t.Stop()
 		var ended <-chan struct{} = p.done
-		if root {
+		if p == c.init && c.root {
 			// Which may be a moment before its exit is known.
 			ended = c.rt.SandboxLife().Done()
 		}
-		over := func(within time.Duration) bool {
-			t := time.NewTimer(within)
-			defer t.Stop()
-			select {
-			case <-ended:
-				return true
-			case <-c.ctx.Done():
-				return true
-			case <-t.C:
-				return false
-			}
-		}
-		if over(within) {
+		c.thawDying()
+		select {
+		case <-ended:
 			return
-		}
-		if !root && c.rt.Frozen() {
-			// By a pause that came after the signal.
-			c.thaw(c.ctx)
-			if over(deathTimeout) {
-				return
-			}
+		case <-c.ctx.Done():
+			return
+		case <-t.C:
 		}
 		log.L.Warnf("%s is still there %s after SIGKILL; killing its sandbox", p.name(), within)
 		if err := c.rt.KillSandbox(); err != nil {

@@ -173,3 +173,30 @@ func TestT1_APanicWhileCreating(t *testing.T) {
 		t.Errorf("runsc's delete was called %d times", n)
 	}
 }
+
+// TestP8_KillBeforeAPause: a process that took SIGKILL does not stay because its sandbox is
+// paused in the moment before it ends.
+func TestP8_KillBeforeAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f, rec := newMember(t)
+		release := f.holdUp("pause")
+		paused := make(chan error, 1)
+		go func() { paused <- c.Pause(t.Context()) }()
+		synctest.Wait()
+		if err := killMemberInit(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		release()
+		if err := <-paused; err != nil {
+			t.Errorf("the pause: %v", err)
+		}
+		synctest.Wait()
+		if n := f.called("resume"); n != 1 || f.Frozen() {
+			t.Errorf("resumed %d times, frozen: %t", n, f.Frozen())
+		}
+		want := []EventKind{EventCreated, EventStarted, EventPaused, EventResumed}
+		if got := rec.kinds(); !slices.Equal(got, want) {
+			t.Errorf("events %v, want %v", got, want)
+		}
+	})
+}

@@ -51,6 +51,9 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 		return 0, err
 	}
 	s.started(nil, nil)
+	if files := c.rt.GoferLife(); files != nil {
+		c.unwatchGofer = context.AfterFunc(files, func() { safe.Run("see to the end of "+c.id, c.endWithoutFiles) })
+	}
 	if err := c.init.run(op, pid, EventStarted); err != nil {
 		c.unwatchMemory()
 		return 0, errors.Join(err, c.finish(ctx, c.init, func(ctx context.Context) error { return c.rt.SignalAll(ctx, unix.SIGKILL) }))
@@ -144,6 +147,9 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 // end ends the goroutines that wait for the container's processes.
 func (c *Container) end() {
 	c.unwatch()
+	if c.unwatchGofer != nil {
+		c.unwatchGofer()
+	}
 	c.cancel()
 	c.wg.Wait()
 }

@@ -40,7 +40,10 @@ func (c *Container) settleAll() {
 // Settle makes the container what its sandbox is, paused or running, and reports it if
 // that is new. Whatever pauses or resumes a sandbox settles all its containers afterwards.
 // Of several that do so at once the last one is right, as each looks at the sandbox anew.
-func (c *Container) Settle() { c.init.settle(c.rt.Frozen, false) }
+func (c *Container) Settle() {
+	c.init.settle(c.rt.Frozen, false)
+	c.thawDying()
+}
 
 // settle makes a process that runs what its sandbox is. A pause that is under way is left
 // to the one who has called for it, who tells that it is over.

@@ -44,8 +44,9 @@ type process struct {
 	stdinClosed bool
 	// killAsked is set when a caller has had the process killed.
 	killAsked bool
-	// dying is set when somebody sees to it that the process ends.
-	dying bool
+	// dying is set when somebody sees to it that the process ends, thawed when its sandbox
+	// was resumed for that.
+	dying, thawed bool
 }
 
 func newProcess(execID string, stdio Stdio, record recorder, report func(Event)) *process {

@@ -24,6 +24,9 @@ type Runtime interface {
 	Wait(ctx context.Context) (Exit, error)
 	// SandboxLife ends when the sandbox process is gone. It is nil before Create.
 	SandboxLife() context.Context
+	// GoferLife ends when the process is gone that serves the container its files. It is
+	// nil before Start, and where that process is not known.
+	GoferLife() context.Context
 	// KillSandbox kills the sandbox process without asking it.
 	KillSandbox() error
 	// Exec starts a further process.

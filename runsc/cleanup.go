@@ -89,6 +89,7 @@ func part(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 // system that does not answer is given up on, and the rest is removed all the same.
 func (c *Container) removeTraces(ctx context.Context) error {
 	defer c.forget()
+	defer c.driver.spare.lend()()
 	ctx, cancel := part(ctx, 2)
 	defer cancel()
 	of, err := c.recallWithin(ctx)

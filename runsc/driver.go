@@ -1,6 +1,7 @@
 package runsc
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -98,6 +99,9 @@ type Container struct {
 	learnt
 	// started tells that init may have been started, ended that its end is known.
 	started, ended atomic.Bool
+	// gofer is the life of the container's gofer once it is started, guarded by Driver.mu,
+	// or nil.
+	gofer context.Context
 	// joined is the sandbox once the container is created, guarded by Driver.mu.
 	joined *sandbox
 }

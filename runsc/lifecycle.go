@@ -148,7 +148,7 @@ func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 
 func (c *Container) start(ctx context.Context, stdio [3]*os.File) error {
 	c.started.Store(true)
-	return c.do(ctx, "start", func(r *runc.Runc) error {
+	err := c.do(ctx, "start", func(r *runc.Runc) error {
 		std := files(stdio)
 		if c.root || std == (files{}) {
 			// The sandbox has the streams since the create.
@@ -162,6 +162,10 @@ func (c *Container) start(ctx context.Context, stdio [3]*os.File) error {
 		_, err := c.raw(ctx, r, std, "start", c.id)
 		return err
 	})
+	if err == nil {
+		c.watchGofer(ctx)
+	}
+	return err
 }
 
 // Delete ends the container if it runs and removes what runsc keeps for it. It

@@ -48,6 +48,7 @@ func (f *fakeRuntime) Wait(ctx context.Context) (proc.Exit, error) {
 	}
 }
 func (f *fakeRuntime) SandboxLife() context.Context { return context.Background() }
+func (*fakeRuntime) GoferLife() context.Context     { return nil }
 func (f *fakeRuntime) KillSandbox() error           { return nil }
 func (f *fakeRuntime) Exec(context.Context, proc.ExecOptions) (proc.ExecProcess, error) {
 	return nil, context.Canceled
