@@ -23,6 +23,9 @@ type Config struct {
 	Bundle string
 	// Root is true for the container that makes the sandbox.
 	Root bool
+	// SharesPIDs is true if the container has its processes in another's pid namespace, where
+	// they do not end with its init.
+	SharesPIDs bool
 	// Rootfs are the mounts that make the root file system in Bundle.
 	Rootfs []Mount
 	Stdio  Stdio
@@ -46,6 +49,7 @@ type Container struct {
 	namespace string
 	bundle    string
 	root      bool
+	shared    bool // the pid namespace
 	owner     Owner
 	rt        Runtime
 	report    func(Event)
@@ -87,7 +91,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		}
 	}()
 	c := &Container{
-		id: cfg.ID, namespace: cfg.Namespace, bundle: cfg.Bundle, root: cfg.Root,
+		id: cfg.ID, namespace: cfg.Namespace, bundle: cfg.Bundle, root: cfg.Root, shared: cfg.SharesPIDs,
 		owner: cfg.Owner, rt: cfg.Runtime, report: cfg.Report, watch: cfg.WatchMemory,
 		others: cfg.SettleOthers,
 		execs:  map[string]*execution{},

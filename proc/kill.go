@@ -139,7 +139,41 @@ func (c *Container) finish(ctx context.Context, p *process, deliver func(context
 		return nil
 	}
 	log.G(ctx).WithError(err).Errorf("%s was killed while it was started, and may still run", p.name())
+	c.goOn("end "+p.name(), deliver)
 	return err
+}
+
+// A step that is tried until it is done has tryTimeout each time, and pauses that double up
+// to lastPause.
+const (
+	tryTimeout = 10 * time.Second
+	lastPause  = 5 * time.Second
+)
+
+// goOn tries again what could not be done while its caller waited, until the task is deleted
+// or the sandbox is gone: what was started though it had ended holds its streams, and who
+// reads them may delete the task only when he has seen their end.
+func (c *Container) goOn(what string, try func(context.Context) error) {
+	c.wg.Go(func() {
+		safe.Run(what, func() {
+			for pause := firstPause; ; pause = min(2*pause, lastPause) {
+				select {
+				case <-time.After(pause):
+				case <-c.rt.SandboxLife().Done():
+					return
+				case <-c.ctx.Done():
+					return
+				}
+				ctx, cancel := context.WithTimeout(c.ctx, tryTimeout)
+				err := try(ctx)
+				cancel()
+				if err == nil || isAnswer(err) {
+					return
+				}
+				log.L.WithError(err).Warn(what)
+			}
+		})
+	})
 }
 
 // insist delivers a signal again and again, until the sandbox has taken it or has answered,

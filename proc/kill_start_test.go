@@ -88,3 +88,47 @@ func TestP14_DeleteWhileAStartIsCutShort(t *testing.T) {
 		})
 	}
 }
+
+// TestP6_AFailedStartThatCannotBeUndone: what a sandbox that was too busy has started all
+// the same is ended when it can be, as it holds the streams.
+func TestP6_AFailedStartThatCannotBeUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f, _ := newTask(t, func(cfg *Config) { cfg.Root = false })
+		f.failWith("start", errBoom)
+		f.failWith("delete", errBoom)
+		if _, err := c.Start(t.Context(), ""); err == nil {
+			t.Fatal("no error")
+		}
+		time.Sleep(time.Minute)
+		before := f.called("delete")
+		if before < 5 {
+			t.Errorf("it was tried %d times in a minute", before)
+		}
+		f.failWith("delete", nil)
+		time.Sleep(2 * lastPause)
+		done := f.called("delete")
+		if done <= before {
+			t.Error("it was not tried any more")
+		}
+		time.Sleep(time.Minute)
+		if n := f.called("delete"); n != done {
+			t.Errorf("it was tried %d times after it was done", n-done)
+		}
+	})
+}
+
+// TestT11_WhatInitLeaves: in a pid namespace of its own init takes all with it; in another's
+// nobody does, and who reads the output would wait for its end.
+func TestT11_WhatInitLeaves(t *testing.T) {
+	for shared, want := range map[bool]int{false: 0, true: 1} {
+		c, f, _ := newTask(t, func(cfg *Config) { cfg.Root, cfg.SharesPIDs = false, shared })
+		startTask(t, c)
+		f.init <- Exit{Status: 3}
+		if st, err := c.Wait(t.Context(), ""); err != nil || st.Exit.Status != 3 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if n := f.called("signal-all"); n != want {
+			t.Errorf("shared: %t: signalled %d times, want %d", shared, n, want)
+		}
+	}
+}

@@ -45,7 +45,10 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 			// containerd refuses to delete a created container.
 			ctx, cancel := afterwards(ctx)
 			defer cancel()
-			err = errors.Join(err, c.rt.Delete(ctx))
+			if derr := c.rt.Delete(ctx); derr != nil {
+				err = errors.Join(err, derr)
+				c.goOn("end "+c.init.name()+", which could not be started", c.rt.Delete)
+			}
 			c.init.forceExit(startFailed)
 		}
 		return 0, err
@@ -105,9 +108,8 @@ func (c *Container) endTask(exit Exit) {
 	execs = slices.DeleteFunc(execs, func(e *execution) bool { return !e.active() })
 	ctx, cancel := context.WithTimeout(c.ctx, execsEnd)
 	defer cancel()
-	if len(execs) > 0 {
-		// Init takes them with it, unless the container shares the pod's pid
-		// namespace.
+	if len(execs) > 0 || c.shared {
+		// Init takes with it what is in a pid namespace of its own.
 		if err := c.rt.SignalAll(ctx, unix.SIGKILL); err != nil {
 			log.L.WithError(err).Debugf("kill what init of %s has left", c.id)
 		}

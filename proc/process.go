@@ -145,7 +145,7 @@ func (p *process) endLocked(op *operation) {
 // short leaves the streams with the sandbox, so that a reader waits for their end; and
 // containerd, when it starts, kills what it finds created, and waits for that reader before
 // it serves anybody.
-const startGrace = 3 * time.Second
+const startGrace = 5 * time.Second
 
 // cutShortLocked ends the start under way of a process that has ended. A delete goes on: it
 // is what ended the process. So do a pause and a resume: they are of the whole sandbox.

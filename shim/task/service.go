@@ -121,7 +121,8 @@ func (s *Service) create(ctx context.Context, r createRequest) (pid int, err err
 	}
 	c, err := proc.Create(within, proc.Config{
 		ID: r.id, Namespace: s.cfg.Namespace, Bundle: r.bundle, Root: t.place.Root,
-		Rootfs: r.rootfs, Stdio: r.stdio,
+		SharesPIDs: !t.place.Root && oci.SharesPIDs(p.request.Spec),
+		Rootfs:     r.rootfs, Stdio: r.stdio,
 		Owner:       proc.Owner{UID: int(p.request.Options.IoUID), GID: int(p.request.Options.IoGID)},
 		Runtime:     rt,
 		WatchMemory: s.watchMemory,

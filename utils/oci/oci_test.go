@@ -163,3 +163,20 @@ func TestCheckMounts_AHungSource(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSharesPIDs(t *testing.T) {
+	with := func(ns ...specs.LinuxNamespace) *specs.Spec { return &specs.Spec{Linux: &specs.Linux{Namespaces: ns}} }
+	for what, tt := range map[string]struct {
+		spec *specs.Spec
+		want bool
+	}{
+		"nothing is said": {&specs.Spec{}, true},
+		"none":            {with(specs.LinuxNamespace{Type: specs.NetworkNamespace}), true},
+		"another's":       {with(specs.LinuxNamespace{Type: specs.PIDNamespace, Path: "/proc/1/ns/pid"}), true},
+		"its own":         {with(specs.LinuxNamespace{Type: specs.PIDNamespace}), false},
+	} {
+		if got := SharesPIDs(tt.spec); got != tt.want {
+			t.Errorf("%s: %t", what, got)
+		}
+	}
+}

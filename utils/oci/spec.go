@@ -3,6 +3,7 @@ package oci
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -59,4 +60,11 @@ func Save(bundle string, spec *specs.Spec) error {
 		return fmt.Errorf("spec: %w", err)
 	}
 	return nil
+}
+
+// SharesPIDs tells whether the spec asks for no pid namespace of the container's own.
+func SharesPIDs(spec *specs.Spec) bool {
+	return spec.Linux == nil || !slices.ContainsFunc(spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.PIDNamespace && ns.Path == ""
+	})
 }
