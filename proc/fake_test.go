@@ -31,8 +31,8 @@ type fakeRuntime struct {
 	execs   chan *fakeExec
 
 	// gofer is nil unless the test sets it.
-	gofer  context.Context
-	frozen atomic.Bool
+	gofer            context.Context
+	frozen, doubtful atomic.Bool
 	// panics makes Wait panic.
 	panics bool
 
@@ -168,7 +168,8 @@ func (f *fakeRuntime) Processes(ctx context.Context) ([]int, error) {
 func (f *fakeRuntime) Stats(ctx context.Context) (*Stats, error) {
 	return &Stats{}, f.call(ctx, "stats")
 }
-func (f *fakeRuntime) Frozen() bool { return f.frozen.Load() }
+func (f *fakeRuntime) Frozen() bool   { return f.frozen.Load() }
+func (f *fakeRuntime) Doubtful() bool { return f.doubtful.Load() }
 
 func (f *fakeRuntime) Pause(ctx context.Context) error  { return f.freeze(ctx, "pause", true) }
 func (f *fakeRuntime) Resume(ctx context.Context) error { return f.freeze(ctx, "resume", false) }

@@ -244,7 +244,8 @@ func (c *Container) seeToDeath(p *process, within time.Duration) {
 	}
 	p.dying = true
 	safe.Go("see to the end of "+p.name(), func() {
-		t := time.NewTimer(within)
+		began := time.Now()
+		t := time.NewTimer(deathTimeout)
 		defer t.Stop()
 		var ended <-chan struct{} = p.done
 		if p == c.init && c.root {
@@ -252,14 +253,20 @@ func (c *Container) seeToDeath(p *process, within time.Duration) {
 			ended = c.rt.SandboxLife().Done()
 		}
 		c.thawDying()
-		select {
-		case <-ended:
-			return
-		case <-c.ctx.Done():
-			return
-		case <-t.C:
+		for waiting := true; waiting; {
+			select {
+			case <-ended:
+				return
+			case <-c.ctx.Done():
+				return
+			case <-t.C:
+			}
+			// One that may be frozen, and cannot be resumed, gets no more time.
+			rest := within - time.Since(began)
+			waiting = rest > 0 && !c.rt.Doubtful()
+			t.Reset(rest)
 		}
-		log.L.Warnf("%s is still there %s after SIGKILL; killing its sandbox", p.name(), within)
+		log.L.Warnf("%s is still there %s after SIGKILL; killing its sandbox", p.name(), time.Since(began).Round(time.Second))
 		if err := c.rt.KillSandbox(); err != nil {
 			log.L.WithError(err).Errorf("kill the sandbox of %s", c.id)
 		}

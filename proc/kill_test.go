@@ -200,3 +200,22 @@ func TestP8_KillBeforeAPause(t *testing.T) {
 		}
 	})
 }
+
+// TestP13_KillInADoubtfulSandbox: one that may be paused, and cannot be resumed, is not given
+// the time that one has whose process a file system holds up.
+func TestP13_KillInADoubtfulSandbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f, _ := newMember(t)
+		f.doubtful.Store(true)
+		began := time.Now()
+		if err := killMemberInit(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := c.Wait(t.Context(), ""); err != nil || st.Exit.Status != killedStatus {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if took := time.Since(began); took != deathTimeout || f.called("killsandbox") != 1 {
+			t.Errorf("it took %s, and %d kills of the sandbox", took, f.called("killsandbox"))
+		}
+	})
+}

@@ -47,6 +47,8 @@ type Runtime interface {
 	// Frozen tells, from memory, whether the sandbox is frozen by this shim: also by
 	// another container of it.
 	Frozen() bool
+	// Doubtful tells, from memory, that it is not known whether it is, for good.
+	Doubtful() bool
 	// Update changes the resources of the sandbox.
 	Update(ctx context.Context, res *specs.LinuxResources) error
 	// UpdatePod does so because those of the pod's containers have changed.

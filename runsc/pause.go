@@ -18,6 +18,13 @@ func (c *Container) Frozen() bool {
 	return s != nil && s.frozen.Load()
 }
 
+// Doubtful tells, from memory, that a pause or a resume was cut short, so that it is not
+// known whether the sandbox is paused, and only its end can change that.
+func (c *Container) Doubtful() bool {
+	s := c.sandbox()
+	return s != nil && s.doubtful.Load()
+}
+
 // Pause freezes the whole sandbox. One that is frozen already stays so.
 func (c *Container) Pause(ctx context.Context) error {
 	return c.inTurn(ctx, func(s *sandbox) error {
@@ -46,16 +53,17 @@ func (c *Container) Pause(ctx context.Context) error {
 		}
 		if inDoubt(err) || err != nil && ctx.Err() != nil || cutShort(err) {
 			// Pauses are counted, so another one could not be undone by one resume.
-			s.doubt = doubt(err)
+			s.setDoubt(err)
 		}
 		return err
 	})
 }
 
-// doubt is why a sandbox is not paused or resumed any more.
-func doubt(err error) error {
-	return fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
+// setDoubt keeps the sandbox from being paused or resumed any more.
+func (s *sandbox) setDoubt(err error) {
+	s.doubt = fmt.Errorf("it is not known whether the sandbox is paused, it can only be killed: %w: %w",
 		errdefs.ErrFailedPrecondition, err)
+	s.doubtful.Store(true)
 }
 
 // byCommand runs a command that has no options. go-runc has both verbs, and does not tell
@@ -84,7 +92,7 @@ func (c *Container) Resume(ctx context.Context) error {
 			s.frozen.Store(false)
 		}
 		if err != nil && ctx.Err() != nil || cutShort(err) {
-			s.doubt = doubt(err)
+			s.setDoubt(err)
 		}
 		return err
 	})

@@ -32,8 +32,10 @@ type sandbox struct {
 	resume func(context.Context) error
 	// frozen tells whoever has not the token what the last pause or resume has made of it.
 	frozen atomic.Bool
-	// doubt is set for good when a pause may have happened or not.
-	doubt error
+	// doubt is set for good when a pause may have happened or not, which doubtful tells
+	// whoever has not the token.
+	doubt    error
+	doubtful atomic.Bool
 	// pod is set for the sandbox of a pod that this shim created, before it is known
 	// to others.
 	pod *podLimits

@@ -79,6 +79,7 @@ func (f *fakeRuntime) Resume(context.Context) error {
 	return nil
 }
 func (f *fakeRuntime) Frozen() bool { return f.frozen.Load() }
+func (*fakeRuntime) Doubtful() bool { return false }
 
 func (f *fakeRuntime) Update(context.Context, *specs.LinuxResources) error { return nil }
 

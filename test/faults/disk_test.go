@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"containerd-shim-runsc/test/harness"
 )
 
 // File systems that are full, and such that have become read-only.
@@ -61,9 +63,14 @@ func (w *world) mount(path string) {
 
 func (w *world) remount(path string, flags uintptr) {
 	w.t.Helper()
-	if err := unix.Mount("", path, "", unix.MS_REMOUNT|flags, ""); err != nil {
-		w.t.Fatalf("remount %s: %v", path, err)
-	}
+	// A file that is removed and still open is in the way for a moment.
+	harness.Eventually(w.t, "the file system is remounted", func() bool {
+		err := unix.Mount("", path, "", unix.MS_REMOUNT|flags, "")
+		if err != nil && !errors.Is(err, unix.EBUSY) {
+			w.t.Fatalf("remount %s: %v", path, err)
+		}
+		return err == nil
+	})
 }
 
 // fill fills the file system to the last byte.

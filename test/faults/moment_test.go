@@ -258,7 +258,14 @@ func (w *world) deletingByAction() {
 	w.cut = true
 	w.scriptHang("delete", script.Before, gate)
 	w.beginDeleteAction()
-	call := w.e.Script.AwaitHang("delete")
-	w.held, w.action = call.PID, w.the("containerd-shim-runsc-v1", w.e.BundleOf(subjectID)+" delete")
+	// At once, as it gives up soon.
+	harness.Eventually(w.t, "the action delete runs", func() bool {
+		pids := w.e.Named("containerd-shim-runsc-v1", w.e.BundleOf(subjectID)+" delete")
+		if len(pids) == 1 {
+			w.action = pids[0]
+		}
+		return len(pids) == 1
+	})
+	w.held = w.e.Script.AwaitHang("delete").PID
 	w.releases = append(w.releases, gate.Open)
 }
