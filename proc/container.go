@@ -238,7 +238,23 @@ func (c *Container) Exec(execID string, stdio Stdio, spec *specs.Process) error 
 		c.dropExec(execID)
 		return fmt.Errorf("exec in %s: %w", c.id, err)
 	}
-	c.report(Event{Kind: EventExecAdded, ExecID: execID})
+	if err := c.announce(e); err != nil {
+		e.dropRecord()
+		return err
+	}
+	return nil
+}
+
+// announce reports an exec that was added, unless init has ended meanwhile: its exit is the
+// last that is heard of the task.
+func (c *Container) announce(e *execution) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		delete(c.execs, e.execID)
+		return c.errEnding()
+	}
+	c.report(Event{Kind: EventExecAdded, ExecID: e.execID})
 	return nil
 }
 

@@ -262,3 +262,23 @@ func TestT8_PauseAndResume(t *testing.T) {
 		t.Errorf("events %v, want %v", got, want)
 	}
 }
+
+// TestT11_AnExecThatComesTooLate: init may end while the exec is written down.
+func TestT11_AnExecThatComesTooLate(t *testing.T) {
+	c, _, rec := newTask(t, nil)
+	startTask(t, c)
+	e := &execution{process: newProcess("e", Stdio{}, newRecorder(c.bundle, c.id, "e"), c.report)}
+	if err := c.addExec(e); err != nil {
+		t.Fatal(err)
+	}
+	c.endExecs()
+	if err := c.announce(e); !errdefs.IsFailedPrecondition(err) {
+		t.Error(err)
+	}
+	if got := rec.kinds(); slices.Contains(got, EventExecAdded) {
+		t.Errorf("events %v", got)
+	}
+	if _, err := c.Status("e"); !errdefs.IsNotFound(err) {
+		t.Errorf("its status: %v", err)
+	}
+}
