@@ -63,9 +63,6 @@ type Container struct {
 	wg     sync.WaitGroup
 	// unwatch ends that the sandbox's end stops a container that was never started.
 	unwatch func() bool
-	// unwatchGofer, if not nil, ends that init is killed when nobody serves its files any
-	// more. It is set before init runs.
-	unwatchGofer func() bool
 	// explaining is held while what explains an exit is found and reported.
 	explaining sync.Mutex
 

@@ -62,15 +62,10 @@ const letGo = time.Second
 
 // waitOrLetGo waits for something no longer than that.
 func waitOrLetGo(what string, wait func()) {
-	over := make(chan struct{})
-	safe.Go(what, func() {
-		defer close(over)
+	ctx, cancel := context.WithTimeout(context.Background(), letGo)
+	defer cancel()
+	_ = safe.DoWithin(ctx, what, func() error {
 		wait()
+		return nil
 	})
-	t := time.NewTimer(letGo)
-	defer t.Stop()
-	select {
-	case <-over:
-	case <-t.C:
-	}
 }

@@ -27,9 +27,10 @@ const (
 	// after the sandbox took one for it. It may be held up by a file system.
 	dyingTimeout = time.Minute
 
-	// firstPause is how long the first of the pauses is, which double, before a SIGKILL
-	// that has failed is tried again.
+	// firstPause is how long the first of the pauses is before a SIGKILL that has failed is
+	// tried again, which double, and lastPause how long they become.
 	firstPause = 50 * time.Millisecond
+	lastPause  = 5 * time.Second
 
 	// thawTimeout bounds the resume of a paused sandbox that must act on one.
 	thawTimeout = 5 * time.Second
@@ -143,12 +144,8 @@ func (c *Container) finish(ctx context.Context, p *process, deliver func(context
 	return err
 }
 
-// A step that is tried until it is done has tryTimeout each time, and pauses that double up
-// to lastPause.
-const (
-	tryTimeout = 10 * time.Second
-	lastPause  = 5 * time.Second
-)
+// tryTimeout is how long a step that is tried until it is done has each time.
+const tryTimeout = 10 * time.Second
 
 // goOn tries again what could not be done while its caller waited, until the task is deleted
 // or the sandbox is gone: what was started though it had ended holds its streams, and who
@@ -156,30 +153,23 @@ const (
 func (c *Container) goOn(what string, try func(context.Context) error) {
 	c.wg.Go(func() {
 		safe.Run(what, func() {
-			for pause := firstPause; ; pause = min(2*pause, lastPause) {
-				select {
-				case <-time.After(pause):
-				case <-c.rt.SandboxLife().Done():
-					return
-				case <-c.ctx.Done():
-					return
-				}
-				ctx, cancel := context.WithTimeout(c.ctx, tryTimeout)
+			_ = insist(c.ctx, c.rt.SandboxLife().Done(), func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+				defer cancel()
 				err := try(ctx)
-				cancel()
-				if err == nil || isAnswer(err) {
-					return
+				if err != nil {
+					log.L.WithError(err).Warn(what)
 				}
-				log.L.WithError(err).Warn(what)
-			}
+				return err
+			})
 		})
 	})
 }
 
-// insist delivers a signal again and again, until the sandbox has taken it or has answered,
-// the process has ended, which is no error, or ctx ends.
+// insist delivers a signal, or does what else ends a process, again and again, until the
+// sandbox has taken it or has answered, ended is closed, which is no error, or ctx ends.
 func insist(ctx context.Context, ended <-chan struct{}, deliver func(context.Context) error) error {
-	for pause := firstPause; ; pause *= 2 {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := deliver(ctx)
 		if err == nil || isAnswer(err) {
 			return err

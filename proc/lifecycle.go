@@ -55,7 +55,8 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 	}
 	s.started(nil, nil)
 	if files := c.rt.GoferLife(); files != nil {
-		c.unwatchGofer = context.AfterFunc(files, func() { safe.Run("see to the end of "+c.id, c.endWithoutFiles) })
+		// It goes with the container too, and then there is nothing to do.
+		context.AfterFunc(files, func() { safe.Run("see to the end of "+c.id, c.endWithoutFiles) })
 	}
 	if err := c.init.run(op, pid, EventStarted); err != nil {
 		c.unwatchMemory()
@@ -149,9 +150,6 @@ func (c *Container) Delete(ctx context.Context, execID string) (Status, error) {
 // end ends the goroutines that wait for the container's processes.
 func (c *Container) end() {
 	c.unwatch()
-	if c.unwatchGofer != nil {
-		c.unwatchGofer()
-	}
 	c.cancel()
 	c.wg.Wait()
 }
