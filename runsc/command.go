@@ -114,17 +114,6 @@ func (files) Stdout() io.ReadCloser { return nil }
 func (files) Stderr() io.ReadCloser { return nil }
 func (files) Close() error          { return nil }
 
-// nullFiles opens /dev/null as all three streams. It stands in where a command
-// leaves something running, which must not inherit a pipe that we read to its
-// end.
-func nullFiles() (files, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return files{}, err
-	}
-	return files{null, null, null}, nil
-}
-
 // raw runs a verb that go-runc has not, or not with what it needs: wait is runsc's
 // own; go-runc's start passes no files; its exec keeps a file in the system's
 // temporary folder as long as the process runs; and its events reads a pipe that

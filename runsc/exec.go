@@ -143,14 +143,10 @@ func (f files) complain(why error) {
 // leaves the host's /dev/null alone, which is everybody's anyway.
 func (f files) give(uid, gid int) error {
 	for _, file := range f {
-		fi, err := file.Stat()
-		if err != nil {
-			return err
-		}
-		if fi.Mode()&os.ModeCharDevice != 0 && file.Name() == os.DevNull {
+		if isNull(file) {
 			continue
 		}
-		err = file.Chown(uid, gid)
+		err := file.Chown(uid, gid)
 		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EROFS) {
 			return err
 		}

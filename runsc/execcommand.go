@@ -45,6 +45,11 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 		defer kill()
 		ended <- safe.Do("runsc exec in "+c.name, func() error {
 			return c.do(life, "exec", func(r *runc.Runc) error {
+				std, done, err := std.withNulls()
+				if err != nil {
+					return err
+				}
+				defer done()
 				wait, err := c.launch(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
 				if err != nil {
 					return err

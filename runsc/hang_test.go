@@ -129,12 +129,7 @@ func TestExecOfAGarbagePID(t *testing.T) {
 				c := testContainer(t, fmt.Sprintf(`while [ "$1" != --internal-pid-file ]; do shift; done
 printf %%.4096s %s >$2; echo $$ >"$(dirname $0)/pid.new"; mv "$(dirname $0)/pid.new" "$(dirname $0)/pid"; %s`, text, then))
 				c.joined = newSandbox(0)
-				null, err := nullFiles()
-				if err != nil {
-					t.Fatal(err)
-				}
-				p, err := c.Exec(t.Context(), ExecOptions{Process: &specs.Process{Args: []string{"true"}, Cwd: "/"}, Stdio: null})
-				_ = null[0].Close()
+				p, err := c.Exec(t.Context(), ExecOptions{Process: &specs.Process{Args: []string{"true"}, Cwd: "/"}})
 				if !errdefs.IsInternal(err) {
 					t.Errorf("%.20q, and it %s: %+v, %v", text, what, p, err)
 				}

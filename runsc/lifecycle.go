@@ -42,8 +42,13 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 			err = errors.Join(err, restore())
 		}
 	}()
+	std, done, err := files(opts.Stdio).withNulls()
+	if err != nil {
+		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
+	}
+	defer done()
 	pidFile := filepath.Join(c.bundle, "sandbox.pid")
-	ropts := &runc.CreateOpts{PidFile: pidFile, IO: files(opts.Stdio)}
+	ropts := &runc.CreateOpts{PidFile: pidFile, IO: std}
 	var receive func() (*os.File, error)
 	if opts.Terminal {
 		socket, done, err := c.consoleSocket()
@@ -52,12 +57,6 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 		}
 		defer done()
 		ropts.ConsoleSocket = socket
-		null, err := nullFiles()
-		if err != nil {
-			return 0, nil, err
-		}
-		defer func() { _ = null[0].Close() }()
-		ropts.IO = null
 		receive = func() (*os.File, error) { return receiveMaster(ctx, socket) }
 	}
 
@@ -150,16 +149,16 @@ func (c *Container) start(ctx context.Context, stdio [3]*os.File) error {
 	c.started.Store(true)
 	err := c.do(ctx, "start", func(r *runc.Runc) error {
 		std := files(stdio)
-		if c.root || std == (files{}) {
+		if c.root {
 			// The sandbox has the streams since the create.
-			null, err := nullFiles()
-			if err != nil {
-				return err
-			}
-			defer func() { _ = null[0].Close() }()
-			std = null
+			std = files{}
 		}
-		_, err := c.raw(ctx, r, std, "start", c.id)
+		std, done, err := std.withNulls()
+		if err != nil {
+			return err
+		}
+		defer done()
+		_, err = c.raw(ctx, r, std, "start", c.id)
 		return err
 	})
 	if err == nil {

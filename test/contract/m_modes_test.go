@@ -57,6 +57,29 @@ func TestModes_OfAllThatTheShimMakes(t *testing.T) {
 	})
 }
 
+// A command gives the streams that it gets to the sandbox's user. The host's /dev/null
+// stays root's.
+func TestModes_OfTheHostsNull(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		if !e.Old() { // which knows no other user of a sandbox than nobody
+			e.Flags = "directfs = \"false\"\n"
+		}
+		root := e.Running(harness.Container{ID: "pod", Sandbox: true, NoIO: true})
+		e.Running(harness.Container{ID: "c1", Pod: "pod", NoIO: true})
+		root.ExecRunning(harness.ExecOptions{ID: "e1", NoIO: true})
+		fi, err := os.Stat(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := fi.Sys().(*syscall.Stat_t); st.Uid != 0 || st.Gid != 0 || fi.Mode().Perm() != 0o666 {
+			t.Errorf("%s is %d's and %d's, mode %s, want root's", os.DevNull, st.Uid, st.Gid, fi.Mode())
+			if err := os.Chown(os.DevNull, 0, 0); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // theirs tells of what is in a test's folders that containerd or the test itself has made.
 func theirs(root, path string, e *harness.Env) bool {
 	if root != filepath.Join(e.Dir, "b") {

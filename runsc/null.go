@@ -1,0 +1,78 @@
+package runsc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// null is the device /dev/null (Documentation/admin-guide/devices.txt in Linux).
+var null = unix.Mkdev(1, 3)
+
+// withNulls returns the streams of a command that gives them to the sandbox: where there is
+// none, or where it is the host's /dev/null, it is a null device that nobody else has.
+// runsc makes the sandbox's user the owner of what it is given (configureStdios in gVisor's
+// runsc/sandbox), and who owns the host's /dev/null may close it to all others. done
+// closes what was opened; the command has its own copies once it was started.
+func (f files) withNulls() (_ files, done func(), err error) {
+	var own *os.File
+	for i, file := range f {
+		if file != nil && !isNull(file) {
+			continue
+		}
+		if own == nil {
+			if own, err = newNull(); err != nil {
+				return files{}, nil, fmt.Errorf("open a null device: %w", err)
+			}
+		}
+		f[i] = own
+	}
+	return f, func() { _ = own.Close() }, nil
+}
+
+// isNull says if a stream is the host's /dev/null, and asks no file system for it.
+func isNull(f *os.File) bool { return f.Name() == os.DevNull }
+
+// newNull makes a null device in a file system of its own, which is mounted nowhere and gone
+// when the device is closed. Where the kernel has no such mounts (before 5.2), or lets nobody
+// make them, it is the host's.
+func newNull() (*os.File, error) {
+	f, err := unmountedNull()
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	}
+	return f, err
+}
+
+func unmountedNull() (*os.File, error) {
+	const name = "null"
+	config, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("fsopen", err)
+	}
+	defer func() { _ = unix.Close(config) }()
+	if err := unix.FsconfigCreate(config); err != nil {
+		return nil, os.NewSyscallError("fsconfig", err)
+	}
+	root, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fsmount", err)
+	}
+	defer func() { _ = unix.Close(root) }()
+	if err := unix.Mknodat(root, name, unix.S_IFCHR, int(null)); err != nil {
+		return nil, os.NewSyscallError("mknodat", err)
+	}
+	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("openat", err)
+	}
+	f := os.NewFile(uintptr(fd), os.DevNull)
+	// Whatever the umask is: a container may open its streams again by their names.
+	if err := f.Chmod(0o666); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
