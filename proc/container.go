@@ -103,7 +103,8 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 		return nil, fmt.Errorf("create %s: %w", cfg.ID, err)
 	}
 	undo = append(undo, func() {
-		if err := undoRootfs(ctx, c.bundle, cfg.Rootfs); err != nil {
+		// It may be over, for lack of time.
+		if err := UnmountRootfs(context.WithoutCancel(ctx), c.bundle); err != nil {
 			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
 		}
 	})

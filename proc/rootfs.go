@@ -50,9 +50,9 @@ func mountRootfs(ctx context.Context, bundle string, mounts []Mount) error {
 	return nil
 }
 
-// UnmountRootfs unmounts what is mounted on the bundle's root file system, within 3 s. It
-// succeeds when nothing is. A mount that is in use, or whose file system does not answer,
-// is taken out of sight: it goes when the last user does.
+// UnmountRootfs unmounts what is mounted on the bundle's root file system, within 3 s, and
+// removes the mount points in it. It succeeds when nothing is. A mount that is in use, or
+// whose file system does not answer, is taken out of sight: it goes when the last user does.
 func UnmountRootfs(ctx context.Context, bundle string) error {
 	target := filepath.Join(bundle, rootfsDir)
 	what := "unmount root file system " + target
@@ -60,6 +60,10 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 	defer cancel()
 	err := safe.DoWithin(bound, what, func() error { return mount.UnmountRecursive(target, 0) })
 	if err == nil {
+		what := "remove mount points in " + target
+		if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(target) }); err != nil {
+			log.G(ctx).WithError(err).Warn(what)
+		}
 		return nil
 	}
 	log.G(ctx).WithError(err).Warnf("%s is detached", target)
@@ -69,28 +73,17 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 	return nil
 }
 
-// undoRootfs leaves of the root file system of a container that could not be created what
-// mountRootfs has found.
-func undoRootfs(ctx context.Context, bundle string, mounts []Mount) error {
-	ctx = context.WithoutCancel(ctx) // it may be over, for lack of time
-	if err := UnmountRootfs(ctx, bundle); err != nil || len(mounts) == 0 {
-		return err
-	}
-	what := "remove mount points in the bundle " + bundle
-	bound, cancel := context.WithTimeout(ctx, unmountTimeout)
-	defer cancel()
-	if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(bundle) }); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
+// errSomebodys is the end of a walk that has found more than mount points.
+var errSomebodys = errors.New("not of a runtime")
 
 // removeMountPoints removes what a runtime has made on the bundle's own file system to mount
 // on, if a root file system that was mounted there was unmounted while it did: containerd,
-// when it starts, has `delete` clean up after a create that goes on. It would not remove a
-// folder that has anything in it. Only folders and empty files are removed.
-func removeMountPoints(bundle string) error {
-	root, err := os.OpenRoot(filepath.Join(bundle, rootfsDir))
+// when it ends or starts, has `delete` clean up after a create that goes on. It would not
+// remove a folder that has anything in it. Mount points are folders and empty files; where
+// there is anything else, it is a root file system that somebody has put there, and all of it
+// stays.
+func removeMountPoints(rootfs string) error {
+	root, err := os.OpenRoot(rootfs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -98,23 +91,25 @@ func removeMountPoints(bundle string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	var dirs []string
+	var points []string
 	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == "." {
 			return err
 		}
-		if d.IsDir() {
-			dirs = append(dirs, path)
-			return nil
+		if !d.IsDir() {
+			if info, err := d.Info(); err != nil || !info.Mode().IsRegular() || info.Size() > 0 {
+				return errors.Join(err, errSomebodys)
+			}
 		}
-		if info, err := d.Info(); err != nil || !info.Mode().IsRegular() || info.Size() > 0 {
-			return err
-		}
-		return root.Remove(path)
+		points = append(points, path)
+		return nil
 	})
+	if errors.Is(err, errSomebodys) {
+		return nil
+	}
 	errs := []error{err}
-	for _, dir := range slices.Backward(dirs) {
-		errs = append(errs, root.Remove(dir))
+	for _, path := range slices.Backward(points) {
+		errs = append(errs, root.Remove(path))
 	}
 	return errors.Join(errs...)
 }

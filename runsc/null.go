@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// null is the device /dev/null (Documentation/admin-guide/devices.txt in Linux).
-var null = unix.Mkdev(1, 3)
-
 // withNulls returns the streams of a command that gives them to the sandbox: where there is
 // none, or where it is the host's /dev/null, it is a null device that nobody else has.
 // runsc makes the sandbox's user the owner of what it is given (configureStdios in gVisor's
@@ -61,7 +58,8 @@ func unmountedNull() (*os.File, error) {
 		return nil, os.NewSyscallError("fsmount", err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	if err := unix.Mknodat(root, name, unix.S_IFCHR, int(null)); err != nil {
+	// The device's numbers are those of Documentation/admin-guide/devices.txt in Linux.
+	if err := unix.Mknodat(root, name, unix.S_IFCHR, int(unix.Mkdev(1, 3))); err != nil {
 		return nil, os.NewSyscallError("mknodat", err)
 	}
 	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)

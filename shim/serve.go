@@ -42,22 +42,14 @@ const (
 // serve answers containerd until it is told to end.
 func serve(ctx context.Context, p bootstrap.Params) error {
 	debug.SetGCPercent(gcPercent)
-	logs, err := useLog(p.ID)
-	if err != nil {
-		return err
+	logs, listener, err := prepare(ctx, p)
+	if logs != nil {
+		defer func() {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLines)
+			defer cancel()
+			logs.close(last)
+		}()
 	}
-	defer func() {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLines)
-		defer cancel()
-		logs.close(last)
-	}()
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become subreaper: %w", err)
-	}
-	if err := adjustOOMScore(); err != nil {
-		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
-	}
-	listener, err := takeListener(os.NewFile(listenerFD, "listener"))
 	if err != nil {
 		return err
 	}
@@ -117,6 +109,37 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	return errors.Join(err, closeEvents(life, unsignalled, queue, context.Cause(ctx)))
 }
 
+// prepare takes over what the start has opened, and makes this process a shim. On failure
+// there is no socket. The log is there with an error too, if it could be had.
+func prepare(ctx context.Context, p bootstrap.Params) (logs *logQueue, listener net.Listener, err error) {
+	socket, done := os.NewFile(listenerFD, p.Socket), os.NewFile(doneFD, "done")
+	// Unlike the listener, they would be inherited by children, and keep the socket of a dead
+	// shim alive.
+	defer func() { _, _ = socket.Close(), done.Close() }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, bootstrap.Abandon(ctx, socket))
+		}
+	}()
+	if logs, err = useLog(p.ID); err != nil {
+		return nil, nil, err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return logs, nil, fmt.Errorf("become subreaper: %w", err)
+	}
+	if err := adjustOOMScore(); err != nil {
+		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
+	}
+	// A start that ends without a word was killed, or has failed: nobody will connect.
+	if _, err := done.Read(make([]byte, 1)); err != nil {
+		return logs, nil, fmt.Errorf("the start has not come to its end: %w", err)
+	}
+	if listener, err = net.FileListener(socket); err != nil {
+		return logs, nil, fmt.Errorf("take over the socket: %w", err)
+	}
+	return logs, listener, nil
+}
+
 // errUnasked is why a shim ends that nobody has told to, and nobody waits for. containerd may
 // be away then, and must hear of the events when it is back.
 var errUnasked = errors.New("there is no task, and nobody is connected")
@@ -132,17 +155,6 @@ func closeEvents(life, unsignalled context.Context, queue *events.Queue, why err
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return queue.Close(ctx)
-}
-
-// takeListener makes a listener of the socket's file, which is closed: unlike the listener,
-// children would inherit it, and keep the socket of a dead shim alive.
-func takeListener(f *os.File) (net.Listener, error) {
-	listener, err := net.FileListener(f)
-	_ = f.Close()
-	if err != nil {
-		return nil, fmt.Errorf("take over the socket: %w", err)
-	}
-	return listener, nil
 }
 
 // publisher queues a task's events.

@@ -2,10 +2,6 @@ package shim
 
 import (
 	"context"
-	"errors"
-	"net"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,48 +11,9 @@ import (
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
-	"golang.org/x/sys/unix"
 
-	"containerd-shim-runsc/shim/bootstrap"
 	"containerd-shim-runsc/shim/events"
 )
-
-// TestTheSocketDiesWithTheListener: no other descriptor is left of it that a child could
-// inherit, and keep the socket of a dead shim alive.
-func TestTheSocketDiesWithTheListener(t *testing.T) {
-	dir, err := os.MkdirTemp("", "s") // a short path for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
-	f, _, err := bootstrap.Listen(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As the one that a start hands over, which is known by its number alone.
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = f.Close()
-	listener, err := takeListener(os.NewFile(uintptr(fd), "listener"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatalf("nobody listens: %v", err)
-	}
-	_ = conn.Close()
-	_ = listener.Close()
-	if conn, err := net.Dial("unix", path); !errors.Is(err, unix.ECONNREFUSED) {
-		if err == nil {
-			_ = conn.Close()
-		}
-		t.Errorf("without the listener: %v", err)
-	}
-}
 
 // away is a sink that is away until a time.
 type away struct {

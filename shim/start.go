@@ -22,10 +22,11 @@ import (
 const envLogLevel = "RUNSC_SHIM_LOG_LEVEL"
 
 // The serving process finds what the start has opened for it at these descriptors:
-// its socket, and its log.
+// its socket, its log, and a pipe from which it learns that the start is done.
 const (
 	listenerFD = 3
 	logFD      = 4
+	doneFD     = 5
 )
 
 // start makes sure that a shim serves the sandbox of the bundle, and prints its address.
@@ -53,18 +54,18 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 	if err != nil {
 		return err
 	}
-	listener, joined, err := bootstrap.Listen(ctx, socket)
+	served, err := bootstrap.Served(ctx, socket)
 	if err != nil {
 		return err
 	}
-	if !joined {
-		defer func() { _ = listener.Close() }()
-		if err := spawn(ctx, p, opts, group, listener); err != nil {
-			return errors.Join(err, bootstrap.Remove(ctx, socket))
+	var server *newServer
+	if !served {
+		if server, err = launch(ctx, p, opts, group, socket); err != nil {
+			return err
 		}
 	}
 	_, err = stdout.Write(reply)
-	return err
+	return server.done(ctx, err)
 }
 
 // groupOf returns the id of the sandbox whose shim serves the container: its own
@@ -82,18 +83,62 @@ func groupOf(id, bundle string, opts options.Options) (string, error) {
 	return place.SandboxID, err
 }
 
-// spawn starts the process that serves the group. It is ready at once: who connects
-// waits in the socket until it accepts.
-func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, group string, listener *os.File) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+// newServer is a serving process that the start has made. It ends by itself, and removes its
+// socket, unless it learns that the start is done: so containerd may kill a start, as it does
+// when it ends itself, at any moment. nil is one that there was.
+type newServer struct {
+	listener, pipe *os.File
+}
+
+// done tells the server that the start is done, unless it has failed, and returns the
+// start's error. A server that has ended already is Unavailable.
+func (s *newServer) done(ctx context.Context, failed error) error {
+	if s == nil {
+		return failed
 	}
+	defer func() { _, _ = s.pipe.Close(), s.listener.Close() }()
+	if failed != nil {
+		return failed
+	}
+	if _, err := s.pipe.Write([]byte{1}); err != nil {
+		err = fmt.Errorf("the serving shim has ended at once; see its log: %w", errdefs.ErrUnavailable)
+		return errors.Join(err, bootstrap.Abandon(ctx, s.listener))
+	}
+	return nil
+}
+
+// launch makes a server of the group, unless there is one now, and its socket. Who connects
+// waits in the socket until it accepts.
+func launch(ctx context.Context, p bootstrap.Params, opts options.Options, group, socket string) (*newServer, error) {
+	// Nobody else should have to wait for a disk that is slow in this.
 	logFile, err := openLogFile(ctx, opts.LogFile(group))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = logFile.Close() }()
+	var server *newServer
+	_, _, err = bootstrap.Listen(ctx, socket, func(listener *os.File) error {
+		server, err = spawn(ctx, p, opts, listener, logFile)
+		return err
+	})
+	if err != nil {
+		return nil, server.done(ctx, err)
+	}
+	return server, nil
+}
+
+// spawn starts the process that serves the group.
+func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, listener, logFile *os.File) (*newServer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	isDone, pipe, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe to the serving shim: %w", err)
+	}
+	defer func() { _ = isDone.Close() }()
+	server := &newServer{listener: listener, pipe: pipe}
 	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-socket", listener.Name()}
 	if p.Debug {
 		args = append(args, "-debug")
@@ -104,17 +149,17 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, group 
 	if opts.LogLevel != "" {
 		cmd.Env = append(cmd.Env, envLogLevel+"="+opts.LogLevel)
 	}
-	cmd.ExtraFiles = []*os.File{listenerFD - 3: listener, logFD - 3: logFile}
+	cmd.ExtraFiles = []*os.File{listenerFD - 3: listener, logFD - 3: logFile, doneFD - 3: isDone}
 	// A signal to containerd's process group is not for the shim.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the serving shim: %w", err)
+		return nil, server.done(ctx, fmt.Errorf("start the serving shim: %w", err))
 	}
 	if opts.ShimCgroup != "" {
 		if err := cgroup.Join(opts.ShimCgroup, cmd.Process.Pid); err != nil {
 			err = fmt.Errorf("shim_cgroup: %w", err)
-			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+			return nil, server.done(ctx, errors.Join(err, cmd.Process.Kill(), cmd.Wait()))
 		}
 	}
-	return cmd.Process.Release()
+	return server, cmd.Process.Release()
 }

@@ -13,22 +13,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Served says whether a living shim listens at path. The errors are those of Listen; no
+// directory is none.
+func Served(ctx context.Context, path string) (bool, error) {
+	served := false
+	_, err := remove(ctx, path, func(s state) bool {
+		served = s == living
+		return false
+	})
+	return served, err
+}
+
 // Listen makes sure that there is one listener at path. If a living shim
 // listens there, joined is true and ln is nil. Otherwise ln is the new
 // listener, bound and listening, for the caller to close; a socket that a dead
 // shim left is replaced. Of any number of callers at one moment, in any number
 // of processes, exactly one gets the listener.
 //
+// adopt is given the socket before it is bound to the path. It hands the socket to the
+// process that will remove it in the end, so that there is no moment in which the
+// caller's death leaves one behind that is nobody's. If adopt fails, nothing is bound, and
+// its error is returned as it is.
+//
 // A missing directory is made with mode 0700, the socket has mode 0600. The
 // call waits for others that are between asking and binding in the same
-// directory, which takes them well under a millisecond; for one that was stopped
+// directory, which takes them some milliseconds; for one that was stopped
 // there it waits until ctx ends, and 5 s at most.
 //
 // A path that is too long or not absolute is InvalidArgument, one that is taken
 // by something else than a socket FailedPrecondition, one that others than this
 // user could have put there PermissionDenied, a lock that is not let go of
 // Unavailable, a failing system call Internal.
-func Listen(ctx context.Context, path string) (ln *os.File, joined bool, err error) {
+func Listen(ctx context.Context, path string, adopt func(ln *os.File) error) (ln *os.File, joined bool, err error) {
 	if err := checkPath(path); err != nil {
 		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
 	}
@@ -53,9 +69,15 @@ func Listen(ctx context.Context, path string) (ln *os.File, joined bool, err err
 			return nil, false, fmt.Errorf("listen at %s: remove the socket of a dead shim: %w: %w", path, err, errdefs.ErrInternal)
 		}
 	}
-	ln, err = bind(path)
+	ln, err = newSocket(path)
 	if err != nil {
 		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
+	}
+	if err := adopt(ln); err != nil {
+		return nil, false, errors.Join(err, ln.Close())
+	}
+	if err := bind(ln); err != nil {
+		return nil, false, errors.Join(fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal), ln.Close())
 	}
 	return ln, false, nil
 }
@@ -81,6 +103,16 @@ func Remove(ctx context.Context, path string) error {
 // Listen.
 func RemoveStale(ctx context.Context, path string) (bool, error) {
 	return remove(ctx, path, func(s state) bool { return s == stale })
+}
+
+// Abandon ends the socket that Listen gave to adopt, also for other processes that have it
+// open and may be ending at the same moment, and removes its file, if it is there. It closes
+// nothing. The errors are those of Listen.
+func Abandon(ctx context.Context, ln *os.File) error {
+	// Nobody can connect any more, so it is stale. One that does not listen yet may refuse.
+	_ = unix.Shutdown(int(ln.Fd()), unix.SHUT_RDWR)
+	_, err := RemoveStale(ctx, ln.Name())
+	return err
 }
 
 func remove(ctx context.Context, path string, wanted func(state) bool) (bool, error) {
@@ -119,8 +151,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// bind returns a socket that listens at path.
-func bind(path string) (*os.File, error) {
+// newSocket returns a socket that is to listen at path, which is its name.
+func newSocket(path string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -131,11 +163,17 @@ func bind(path string) (*os.File, error) {
 	if err := unix.Fchmod(fd, 0o600); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fchmod", err), f.Close())
 	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		return nil, errors.Join(os.NewSyscallError("bind", err), f.Close())
+	return f, nil
+}
+
+// bind makes the socket listen at its path.
+func bind(f *os.File) error {
+	fd := int(f.Fd())
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: f.Name()}); err != nil {
+		return os.NewSyscallError("bind", err)
 	}
 	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
-		return nil, errors.Join(os.NewSyscallError("listen", err), os.Remove(path), f.Close())
+		return errors.Join(os.NewSyscallError("listen", err), os.Remove(f.Name()))
 	}
-	return f, nil
+	return nil
 }

@@ -52,8 +52,8 @@ type Params struct {
 	// be used as a name of a file. They are empty with Version and Info.
 	ID        string
 	Namespace string
-	// Bundle is the absolute path of the container's bundle. It is empty with
-	// Version and Info.
+	// Bundle is the absolute path of the container's bundle. Only ActionStart and
+	// ActionDelete have one.
 	Bundle string
 	// Address and TTRPCAddress are containerd's sockets, with or without
 	// unix://. PublishBinary is containerd's binary.
@@ -128,6 +128,10 @@ func Parse(args []string, env func(string) string) (Params, error) {
 	}
 	if err := checkName(p.Namespace); err != nil {
 		return Params{}, badUsage(fmt.Errorf("flag -namespace: %w", err))
+	}
+	if p.Action == ActionServe {
+		p.Bundle = "" // containerd may have removed it, and who serves has a socket to remove
+		return p, nil
 	}
 	var err error
 	// Without a flag it is the working directory.

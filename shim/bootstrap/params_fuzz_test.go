@@ -36,8 +36,8 @@ func FuzzArguments(f *testing.F) {
 				t.Errorf("the name %q", name)
 			}
 		}
-		if !filepath.IsAbs(p.Bundle) {
-			t.Errorf("the bundle %q", p.Bundle)
+		if filepath.IsAbs(p.Bundle) == (p.Action == ActionServe) {
+			t.Errorf("the bundle %q of action %q", p.Bundle, p.Action)
 		}
 		path := SocketPath(p, p.ID)
 		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path != SocketPath(p, p.ID) || path == SocketPath(p, p.ID+"x") {

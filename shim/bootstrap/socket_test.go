@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -25,10 +26,13 @@ func socketIn(t *testing.T) string {
 	return filepath.Join(dir, "s", "socket")
 }
 
+// alone is for a socket that only this process has.
+func alone(*os.File) error { return nil }
+
 // dead leaves a socket at path as a killed shim does.
 func dead(t *testing.T, path string) {
 	t.Helper()
-	ln, joined, err := Listen(t.Context(), path)
+	ln, joined, err := Listen(t.Context(), path, alone)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -37,7 +41,7 @@ func dead(t *testing.T, path string) {
 
 func TestR1_ListenOnce(t *testing.T) {
 	path := socketIn(t)
-	ln, joined, err := Listen(t.Context(), path)
+	ln, joined, err := Listen(t.Context(), path, alone)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -53,7 +57,7 @@ func TestR1_ListenOnce(t *testing.T) {
 			t.Errorf("mode of %s is %s, want %s", what, info.Mode(), want)
 		}
 	}
-	if again, joined, err := Listen(t.Context(), path); err != nil || !joined || again != nil {
+	if again, joined, err := Listen(t.Context(), path, alone); err != nil || !joined || again != nil {
 		t.Errorf("second: %v, joined %v, error %v", again, joined, err)
 	}
 
@@ -85,9 +89,42 @@ func TestR1_ListenOnce(t *testing.T) {
 	}
 }
 
+// Whoever removes the socket in the end has it before it is there.
+func TestR2_TheSocketIsSomebodysFromTheBeginning(t *testing.T) {
+	path := socketIn(t)
+	failed := errors.New("nobody takes it")
+	for _, want := range []error{failed, nil} {
+		ln, joined, err := Listen(t.Context(), path, func(ln *os.File) error {
+			if ln.Name() != path {
+				t.Errorf("the socket's name is %s", ln.Name())
+			}
+			if _, err := os.Lstat(path); !os.IsNotExist(err) {
+				t.Errorf("it is there already: %v", err)
+			}
+			return want
+		})
+		if joined || !errors.Is(err, want) || (ln == nil) != (want != nil) {
+			t.Fatalf("%v, joined %v, error %v", ln, joined, err)
+		}
+		served, err := Served(t.Context(), path)
+		if err != nil || served != (want == nil) {
+			t.Errorf("served %v, error %v", served, err)
+		}
+		if _, err := os.Lstat(path); os.IsNotExist(err) != (want != nil) {
+			t.Errorf("after %v: %v", want, err)
+		}
+		if ln != nil {
+			ln.Close()
+		}
+	}
+	if served, err := Served(t.Context(), path); served || err != nil {
+		t.Errorf("a dead shim: served %v, error %v", served, err)
+	}
+}
+
 func TestR1_ABusyShimIsAlive(t *testing.T) {
 	path := socketIn(t)
-	ln, _, err := Listen(t.Context(), path)
+	ln, _, err := Listen(t.Context(), path, alone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +140,7 @@ func TestR1_ABusyShimIsAlive(t *testing.T) {
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	if _, joined, err := Listen(t.Context(), path); err != nil || !joined {
+	if _, joined, err := Listen(t.Context(), path, alone); err != nil || !joined {
 		t.Errorf("joined %v, error %v", joined, err)
 	}
 }
@@ -126,7 +163,7 @@ func fill(t *testing.T, path string) (state, net.Conn) {
 func TestR1_StaleSocketIsReplaced(t *testing.T) {
 	path := socketIn(t)
 	dead(t, path)
-	ln, joined, err := Listen(t.Context(), path)
+	ln, joined, err := Listen(t.Context(), path, alone)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -150,7 +187,7 @@ func TestR2_RemoveStale(t *testing.T) {
 	if removed, err := RemoveStale(t.Context(), path); removed || err != nil {
 		t.Errorf("absent: removed %v, error %v", removed, err)
 	}
-	ln, _, err := Listen(t.Context(), path)
+	ln, _, err := Listen(t.Context(), path, alone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +224,7 @@ func TestR1_RefusedSockets(t *testing.T) {
 		{"below a file", filepath.Join(file, "s", "socket"), errdefs.IsInternal},
 		{"directory of everybody", filepath.Join(open, "socket"), errdefs.IsPermissionDenied},
 	} {
-		if ln, joined, err := Listen(t.Context(), tc.path); !tc.kind(err) || ln != nil || joined {
+		if ln, joined, err := Listen(t.Context(), tc.path, alone); !tc.kind(err) || ln != nil || joined {
 			t.Errorf("%s: joined %v, error %v", tc.name, joined, err)
 		}
 	}
@@ -210,13 +247,13 @@ func TestR1_ASocketOfAnotherUser(t *testing.T) {
 	if err := os.Chown(path, 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := Listen(t.Context(), path, alone); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("socket: error is %v, want PermissionDenied", err)
 	}
 	if err := os.Chown(filepath.Dir(path), 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := Listen(t.Context(), path, alone); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("directory: error is %v, want PermissionDenied", err)
 	}
 }
@@ -233,7 +270,7 @@ func TestR1_ALockThatIsNotLetGoIsNotWaitedFor(t *testing.T) {
 	defer unlock()
 	for what, call := range map[string]func(context.Context) error{
 		"listen": func(ctx context.Context) error {
-			_, _, err := Listen(ctx, path)
+			_, _, err := Listen(ctx, path, alone)
 			return err
 		},
 		"remove": func(ctx context.Context) error { return Remove(ctx, path) },
@@ -266,7 +303,7 @@ func TestR1_StartsAtTheSameMoment(t *testing.T) {
 		for range starts {
 			group.Go(func() {
 				<-begin
-				ln, joined, err := Listen(t.Context(), path)
+				ln, joined, err := Listen(t.Context(), path, alone)
 				if err != nil || joined == (ln != nil) {
 					t.Errorf("listener %v, joined %v, error %v", ln, joined, err)
 				}

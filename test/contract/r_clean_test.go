@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,4 +95,45 @@ func descriptors(t *testing.T, s *harness.Shim) int {
 		t.Fatal(err)
 	}
 	return len(fds)
+}
+
+// No other descriptor is left of a shim's socket than one that its children do not inherit:
+// they would keep the socket of a dead shim alive.
+func TestR6_TheSocketIsTheShimsAlone(t *testing.T) {
+	scripted(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web"})
+		b, err := os.ReadFile("/proc/net/unix")
+		if err != nil {
+			t.Fatal(err)
+		}
+		inode := ""
+		for line := range strings.Lines(string(b)) {
+			// Flags and the inode; the first is that of who accepts (net/unix/af_unix.c in Linux).
+			f := strings.Fields(line)
+			if len(f) == 8 && f[3] == "00010000" && "unix://"+f[7] == k.Shim.Address {
+				inode = f[6]
+			}
+		}
+		open := 0
+		for _, path := range glob(t, fmt.Sprintf("/proc/%d/fd/*", k.Shim.PID)) {
+			if to, _ := os.Readlink(path); to != "socket:["+inode+"]" {
+				continue
+			}
+			open++
+			info, err := os.ReadFile(strings.Replace(path, "/fd/", "/fdinfo/", 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var flags int
+			if _, err := fmt.Sscanf(string(info[strings.Index(string(info), "flags:"):]), "flags: %o", &flags); err != nil {
+				t.Fatal(err)
+			}
+			if flags&unix.O_CLOEXEC == 0 {
+				t.Errorf("%s is inherited: %s", path, info)
+			}
+		}
+		if open != 1 {
+			t.Errorf("%s (inode %q) is open %d times in the shim, want once", k.Shim.Address, inode, open)
+		}
+	})
 }

@@ -201,31 +201,6 @@ func TestR2_CreatedAndStopped(t *testing.T) {
 	})
 }
 
-// The shim dies in the middle of a create, at each step.
-func TestR2_HalfCreated(t *testing.T) {
-	for _, step := range []script.Step{script.Before, script.Sandbox, script.After} {
-		t.Run(fmt.Sprintf("at step %q", step), func(t *testing.T) {
-			scripted(t, func(t *testing.T, e *harness.Env) {
-				k := e.Prepare(harness.Container{ID: "web"})
-				e.Script.Set(script.Fault{Verb: "create", At: step, Do: script.Hang})
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					_, _ = k.TryCreate()
-				}()
-				e.Script.AwaitHang("create")
-				k.Shim.Kill()
-				<-done
-				if resp, took, err := e.DeleteAction("web"); err != nil || resp.ExitStatus != 137 || took > 2*time.Second {
-					t.Errorf("delete: %v, %v after %s", resp, err, took)
-				}
-				k.Forget()
-				e.CheckClean(nil)
-			})
-		})
-	}
-}
-
 func TestR2_RunscHangs(t *testing.T) {
 	scripted(t, func(t *testing.T, e *harness.Env) {
 		k := e.Running(harness.Container{ID: "web"})

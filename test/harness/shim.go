@@ -143,23 +143,32 @@ func (e *Env) startShim(g *Generation, id string) *Shim {
 // Connect connects to a shim, or returns the connection that there is.
 func (e *Env) Connect(address string, version int) *Shim {
 	e.t.Helper()
+	s, err := e.TryConnect(address, version)
+	if err != nil {
+		e.t.Fatalf("connect to the shim: %v", err)
+	}
+	return s
+}
+
+// TryConnect is Connect for those who expect an error.
+func (e *Env) TryConnect(address string, version int) (*Shim, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s := e.shims[address]; s != nil && s.Alive() {
-		return s
+		return s, nil
 	}
 	conn, err := net.Dial("unix", strings.TrimPrefix(address, "unix://"))
 	if err != nil {
-		e.t.Fatalf("connect to the shim: %v", err)
+		return nil, err
 	}
 	s := &Shim{e: e, Address: address, Version: version, client: ttrpc.NewClient(conn)}
 	resp, err := s.calls("").Connect()
 	if err != nil {
-		e.t.Fatalf("connect: %v", err)
+		return nil, errors.Join(err, s.client.Close())
 	}
 	s.PID = int(resp.ShimPid)
 	e.shims[address] = s
-	return s
+	return s, nil
 }
 
 // Alive reports whether the shim process runs.

@@ -51,11 +51,11 @@ func (s *Starting) Tell() {
 	_ = s.stdin.Close()
 }
 
-// Wait waits for the action's end and returns what it printed.
+// Wait waits for the action's end and returns what it printed, with an error too.
 func (s *Starting) Wait() ([]byte, error) {
 	defer s.end()
 	if err := s.cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("start: %w: %s", err, s.out.Bytes())
+		return s.out.Bytes(), fmt.Errorf("start: %w: %s", err, s.out.Bytes())
 	}
 	return s.out.Bytes(), nil
 }
