@@ -170,7 +170,8 @@ test-race: deps $(SHIM) $(BIN)/runsc $(BIN)/busybox-static $(BIN)/busybox $(RACE
 	$(RACE_TEST) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m -run '^Test(P|T|E|X|Control)' -skip '^TestPortForward' ./test/contract/... || { cat $(RACE)/found.* || true; exit 1; }
 	$(RACE_TEST) MODEL_STEPS_FAKE=10000 MODEL_STEPS_REAL=500 $(GO) test -count=1 -timeout 30m -v ./test/model/... || { cat $(RACE)/found.* || true; exit 1; }
 
-# SOAK is how long, SOAK_SEED the seed, which each run prints.
+# SOAK is how long, SOAK_ERA how long containerd lives (9s), SOAK_SEED the seed, which each run
+# prints.
 SOAK ?= 10m
 
 soak: deps $(SHIM) $(BIN)/runsc $(BIN)/containerd $(BIN)/runc $(BIN)/busybox $(BIN)/cni/bridge ## pods, execs and logs at full speed while containerd restarts, for SOAK (10m) (root)

@@ -15,12 +15,6 @@ import (
 	"containerd-shim-runsc/test/node"
 )
 
-// The restarts come so often. Which moment it is in the middle of is the seed's to say.
-const (
-	eraLeast = 6 * time.Second
-	eraMost  = 12 * time.Second
-)
-
 // crossing is something that begins before containerd ends, ends while it is away, and is
 // asked for when it is back.
 type crossing struct {
@@ -46,7 +40,8 @@ func (w *world) restarts(ctx context.Context, all []*lived) {
 	random := w.random(1000)
 	for i := 0; ; i++ {
 		select {
-		case <-time.After(eraLeast + time.Duration(random.Int64N(int64(eraMost-eraLeast)))):
+		// Which moment it is in the middle of is the seed's to say.
+		case <-time.After(w.era*2/3 + time.Duration(random.Int64N(int64(w.era*2/3)+1))):
 		case <-ctx.Done():
 			return
 		}

@@ -42,6 +42,7 @@
 //
 //   - SHIM_TEST_BIN: the directory with the programs, see package test/node;
 //   - SOAK: how long it takes, a duration such as 2m; 10m without it;
+//   - SOAK_ERA: how long containerd lives, give or take a third; 9s without it;
 //   - SOAK_SEED: the random seed; each run prints its own;
 //   - SHIM_TEST_CONTROL: "cli" has the shim drive its sandboxes by runsc's commands alone;
 //   - KEEP_LOG: keep the logs of containerd and of the shims.

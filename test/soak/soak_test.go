@@ -14,21 +14,24 @@ import (
 const (
 	// soakTime is how long it takes, unless SOAK says it.
 	soakTime = 10 * time.Minute
+	// eraTime is how long containerd lives, unless SOAK_ERA says it, give or take a third.
+	eraTime = 9 * time.Second
 	// firstTime is when the shims are looked at first, or after a third, if that is less.
 	firstTime = time.Minute
 	// Workers for the pods that come and go, and for each sandbox that lives.
 	visitorWorkers, livedWorkers = 2, 3
 )
 
-func duration(t *testing.T) time.Duration {
+// duration is what the variable says, or else usual.
+func duration(t *testing.T, variable string, usual time.Duration) time.Duration {
 	t.Helper()
-	text := os.Getenv("SOAK")
+	text := os.Getenv(variable)
 	if text == "" {
-		return soakTime
+		return usual
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		t.Fatalf("SOAK is %q, want a duration such as 2m: %v", text, err)
+		t.Fatalf("%s is %q, want a duration such as 2m: %v", variable, text, err)
 	}
 	return d
 }
@@ -48,7 +51,7 @@ func seed(t *testing.T) uint64 {
 
 // TestSoak: contract P15, P16, P17, R5, R6: see the package's comment.
 func TestSoak(t *testing.T) {
-	length, seed := duration(t), seed(t)
+	length, seed := duration(t, "SOAK", soakTime), seed(t)
 	fmt.Fprintf(t.Output(), "soak: %s, SOAK_SEED=%d\n", length, seed)
 	w := newWorld(t, seed)
 	all := w.settle(t)

@@ -34,6 +34,8 @@ type world struct {
 	node *node.Node
 	seed uint64
 	eras *eras
+	// era is how long containerd lives, give or take a third.
+	era time.Duration
 	// work is held for reading by each thing that is done, so that who locks it has quiet.
 	work sync.RWMutex
 	// place is held for reading by who looks at the node itself, and locked when its
@@ -51,7 +53,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	defer cancel()
 	n, err := node.Start(ctx, node.Options{})
 	check(t, err)
-	w := &world{t: t, node: n, seed: seed, eras: newEras()}
+	w := &world{t: t, node: n, seed: seed, eras: newEras(), era: duration(t, "SOAK_ERA", eraTime)}
 	t.Cleanup(w.close)
 	check(t, os.MkdirAll(w.path("log"), 0o700))
 	check(t, n.WriteShimConfig(fmt.Sprintf("log_path = '%s'\nkubelet_root = '%s'\n", w.logOf("%ID%"), n.KubeletRoot())))
