@@ -50,6 +50,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 				c.goOn("end "+c.init.name()+", which could not be started", c.rt.Delete)
 			}
 			c.init.forceExit(startFailed)
+			c.releaseReaders(s)
 		}
 		return 0, err
 	}

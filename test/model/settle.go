@@ -214,8 +214,15 @@ func (r *runner) gone(p *Proc) error {
 func (r *runner) sameOutput(p *Proc) error {
 	f := r.facts[p.Key]
 	_, exec := splitName(p.Name)
-	// gVisor keeps the streams of a container that it could not start.
-	if p.Kind == Mute || !p.Ran && (exec == "" || p.Phase != Stopped) {
+	if p.Kind == Mute {
+		return nil
+	}
+	if !p.Ran && (exec == "" || p.Phase != Stopped) {
+		if p.Phase == Stopped {
+			// gVisor keeps the streams of a container that it could not start, and who waits
+			// for their end has its sandbox killed: P6. containerd's clients do not.
+			f.process.IO.Leave()
+		}
 		return nil
 	}
 	for _, s := range []struct {

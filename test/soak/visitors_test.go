@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -17,6 +18,9 @@ type visitor struct {
 	w      *world
 	random *rand.Rand
 	made   int
+	// torn is set when containerd ended in the middle of a start that fails. The sandbox
+	// keeps its streams, and the next containerd may wait for their end: contract P6.
+	torn atomic.Bool
 }
 
 // visit is what happens to such a pod, from its start to its end.

@@ -27,7 +27,12 @@ func (v *visitor) hasContainers(ctx context.Context) error {
 				return nil
 			})
 		}
-		if err := atOnce(both...); err != nil {
+		err := atOnce(both...)
+		if err != nil && v.torn.Load() && v.isNotReady(ctx) == nil {
+			v.w.tally.add("pods that ended as a start failed that nobody was there for", 1)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -120,6 +125,8 @@ func isMissing(ctx context.Context, w *world, v *visitor, config *runtimeapi.Con
 		if err := g.ends(ctx, failedStart, -1, startError); err != nil {
 			return err
 		}
+	default:
+		v.torn.Store(true)
 	}
 	return g.remove(ctx)
 }
