@@ -48,14 +48,16 @@ type Container struct {
 	id        string
 	namespace string
 	bundle    string
-	root      bool
-	shared    bool // the pid namespace
-	owner     Owner
-	rt        Runtime
-	report    func(Event)
-	watch     func(pid int) (MemoryWatch, error)
-	others    func()
-	init      *process
+	// mounted is set if its root file system is mounted by the shim.
+	mounted bool
+	root    bool
+	shared  bool // the pid namespace
+	owner   Owner
+	rt      Runtime
+	report  func(Event)
+	watch   func(pid int) (MemoryWatch, error)
+	others  func()
+	init    *process
 	// ctx is the container's life: it ends when the task is deleted, and with
 	// it every goroutine that waits for one of its processes.
 	ctx    context.Context
@@ -89,7 +91,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 	}()
 	c := &Container{
 		id: cfg.ID, namespace: cfg.Namespace, bundle: cfg.Bundle, root: cfg.Root, shared: cfg.SharesPIDs,
-		owner: cfg.Owner, rt: cfg.Runtime, report: cfg.Report, watch: cfg.WatchMemory,
+		mounted: len(cfg.Rootfs) > 0, owner: cfg.Owner, rt: cfg.Runtime, report: cfg.Report, watch: cfg.WatchMemory,
 		others: cfg.SettleOthers,
 		execs:  map[string]*execution{},
 	}
@@ -104,7 +106,7 @@ func Create(ctx context.Context, cfg Config) (_ *Container, err error) {
 	}
 	undo = append(undo, func() {
 		// It may be over, for lack of time.
-		if err := UnmountRootfs(context.WithoutCancel(ctx), c.bundle); err != nil {
+		if err := UnmountRootfs(context.WithoutCancel(ctx), c.bundle, c.mounted); err != nil {
 			log.G(ctx).WithError(err).Errorf("after the failed create of %s", c.id)
 		}
 	})

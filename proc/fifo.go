@@ -147,12 +147,12 @@ func (f *fifoOutput) linger(written <-chan struct{}) {
 func (f *fifoOutput) greet() {
 	// It refers to the FIFO, also if its name is gone, and is no reader.
 	inode, err := unix.Open(ofFile(int(f.hold.Fd())), unix.O_PATH|unix.O_CLOEXEC, 0)
+	_ = f.hold.Close()
 	if err != nil {
 		log.L.WithError(err).Errorf("a late reader of %s may wait for its end", f.path)
 		return
 	}
 	defer func() { _ = unix.Close(inode) }()
-	_ = f.hold.Close()
 	f.until(func() bool {
 		w, err := openRaw(ofFile(inode), unix.O_WRONLY|unix.O_NONBLOCK)
 		if err == nil {

@@ -50,7 +50,7 @@ func (c *Container) Start(ctx context.Context, execID string) (int, error) {
 				c.goOn("end "+c.init.name()+", which could not be started", c.rt.Delete)
 			}
 			c.init.forceExit(startFailed)
-			c.releaseReaders(s)
+			c.releaseReaders(s, pid)
 		}
 		return 0, err
 	}
@@ -174,7 +174,7 @@ func (c *Container) deleteInit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := UnmountRootfs(ctx, c.bundle); err != nil {
+	if err := UnmountRootfs(ctx, c.bundle, c.mounted); err != nil {
 		return err
 	}
 	for _, e := range execs {

@@ -136,9 +136,6 @@ type logger struct {
 // ended has nothing to tell: the logger sees the end of its pipes.
 func (*logger) ended(<-chan struct{}) {}
 
-// stranded implements output. A logger is ended by the delete if it does not end by itself.
-func (l *logger) stranded(context.Context) bool { return false }
-
 func (l *logger) drain(ctx context.Context) {
 	select {
 	case <-l.done:

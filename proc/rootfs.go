@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
@@ -40,29 +41,31 @@ func mountRootfs(ctx context.Context, bundle string, mounts []Mount) error {
 		}
 		return none, nil
 	}, func(struct{}) {
-		if err := UnmountRootfs(context.WithoutCancel(ctx), bundle); err != nil {
+		if err := UnmountRootfs(context.WithoutCancel(ctx), bundle, false); err != nil {
 			log.G(ctx).WithError(err).Error("a mount that came too late")
 		}
 	})
 	if err != nil {
-		return errors.Join(err, UnmountRootfs(context.WithoutCancel(ctx), bundle))
+		return errors.Join(err, UnmountRootfs(context.WithoutCancel(ctx), bundle, false))
 	}
 	return nil
 }
 
-// UnmountRootfs unmounts what is mounted on the bundle's root file system, within 3 s, and
-// removes the mount points in it. It succeeds when nothing is. A mount that is in use, or
-// whose file system does not answer, is taken out of sight: it goes when the last user does.
-func UnmountRootfs(ctx context.Context, bundle string) error {
+// UnmountRootfs unmounts what is mounted on the bundle's root file system, within 3 s. It
+// succeeds when nothing is. A mount that is in use, or whose file system does not answer,
+// is taken out of sight: it goes when the last user does. bare says that nothing else was
+// there than what was mounted: then the mount points go that a runtime has made below.
+func UnmountRootfs(ctx context.Context, bundle string, bare bool) error {
 	target := filepath.Join(bundle, rootfsDir)
 	what := "unmount root file system " + target
 	bound, cancel := context.WithTimeout(ctx, unmountTimeout)
 	defer cancel()
 	err := safe.DoWithin(bound, what, func() error { return mount.UnmountRecursive(target, 0) })
 	if err == nil {
-		what := "remove mount points in " + target
-		if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(target) }); err != nil {
-			log.G(ctx).WithError(err).Warn(what)
+		if what := "remove mount points in " + target; bare {
+			if err := safe.DoWithin(bound, what, func() error { return removeMountPoints(bundle) }); err != nil {
+				log.G(ctx).WithError(err).Warn(what)
+			}
 		}
 		return nil
 	}
@@ -74,44 +77,67 @@ func UnmountRootfs(ctx context.Context, bundle string) error {
 }
 
 // errSomebodys is the end of a walk that has found more than mount points.
-var errSomebodys = errors.New("not of a runtime")
+var errSomebodys = errors.New("there is more than mount points")
 
 // removeMountPoints removes what a runtime has made on the bundle's own file system to mount
 // on, if a root file system that was mounted there was unmounted while it did: containerd,
 // when it ends or starts, has `delete` clean up after a create that goes on. It would not
 // remove a folder that has anything in it. Mount points are folders and empty files; where
-// there is anything else, it is a root file system that somebody has put there, and all of it
+// there is anything else, or what cannot be read, somebody has put it there, and all of it
 // stays.
-func removeMountPoints(rootfs string) error {
-	root, err := os.OpenRoot(rootfs)
+func removeMountPoints(bundle string) error {
+	in, err := os.OpenRoot(bundle)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
-	var points []string
-	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == "." {
-			return err
-		}
-		if !d.IsDir() {
-			if info, err := d.Info(); err != nil || !info.Mode().IsRegular() || info.Size() > 0 {
-				return errors.Join(err, errSomebodys)
-			}
-		}
-		points = append(points, path)
-		return nil
-	})
+	defer func() { _ = in.Close() }()
+	points, err := mountPoints(in)
 	if errors.Is(err, errSomebodys) {
 		return nil
 	}
 	errs := []error{err}
 	for _, path := range slices.Backward(points) {
-		errs = append(errs, root.Remove(path))
+		if err := in.Remove(path); !errors.Is(err, fs.ErrNotExist) { // another delete may be as far
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// mountPoints lists what is in the root file system of the bundle, if it is nothing but mount
+// points, from the outside to the inside.
+func mountPoints(in *os.Root) ([]string, error) {
+	var points []string
+	dev := uint64(0)
+	err := fs.WalkDir(in.FS(), rootfsDir, func(path string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if path == rootfsDir && info.IsDir() {
+			dev = info.Sys().(*syscall.Stat_t).Dev
+			return nil
+		}
+		empty := info.Mode().IsRegular() && info.Size() == 0
+		if !info.IsDir() && !empty || info.Sys().(*syscall.Stat_t).Dev != dev {
+			return fmt.Errorf("%s: %w", path, errSomebodys)
+		}
+		points = append(points, path)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return points, nil
 }
 
 // detach takes all mounts on target, and those below them, out of sight. It asks nothing

@@ -56,7 +56,7 @@ func TestRemoveMountPoints_LeavesWhatIsSomebodys(t *testing.T) {
 	if err := os.Symlink(other, filepath.Join(rootfs, "a/link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := removeMountPoints(rootfs); err != nil {
+	if err := removeMountPoints(bundle); err != nil {
 		t.Error(err)
 	}
 	for _, path := range []string{

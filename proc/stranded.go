@@ -3,8 +3,11 @@ package proc
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/containerd/log"
@@ -17,48 +20,43 @@ import (
 // written that could not be started. gVisor keeps its streams open as long as the sandbox
 // lives (createContainerProcess in runsc/boot/loader.go does not drop the file table of one
 // that fails), and a containerd that restarts in the middle of a start serves nobody before
-// it has read their end. Nothing but the sandbox's end closes them.
-func (c *Container) releaseReaders(s *streams) {
-	c.wg.Go(func() {
-		safe.Run("see to the readers of "+c.id, func() {
-			if !s.stranded(c.ctx) {
+// it has read their end. Nothing but the sandbox's end closes them. Until the task is deleted
+// it is looked for such a reader.
+func (c *Container) releaseReaders(s *streams, sandbox int) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	context.AfterFunc(c.rt.SandboxLife(), cancel)
+	for _, o := range s.outputs {
+		f, ok := o.(*fifoOutput)
+		if !ok {
+			continue // a logger is ended by the delete
+		}
+		safe.Go("see to the readers of "+c.id, func() {
+			if !f.stranded(ctx, sandbox) {
 				return
 			}
+			cancel()
 			log.L.Warnf("%s could not be started, its sandbox keeps its streams, and somebody waits for their end; killing the sandbox", c.id)
 			if err := c.rt.KillSandbox(); err != nil {
 				log.L.WithError(err).Errorf("kill the sandbox of %s", c.id)
 			}
 		})
-	})
-}
-
-// stranded waits, until ctx ends, and says whether a reader waits for the end of an output
-// of a process that has ended, which somebody else keeps open.
-func (s *streams) stranded(ctx context.Context) bool {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var looks sync.WaitGroup
-	var found atomic.Bool
-	for _, o := range s.outputs {
-		looks.Go(func() {
-			safe.Run("see to a reader", func() {
-				if o.stranded(ctx) {
-					found.Store(true)
-					cancel()
-				}
-			})
-		})
 	}
-	looks.Wait()
-	return found.Load()
 }
 
 // strandedTime is how long a reader waits for the end, and has read everything, before it is
-// one that waits for ever.
-const strandedTime = 10 * time.Second
+// one that waits for ever. A client that is told that the start has failed needs a moment to
+// close its side.
+const strandedTime = 15 * time.Second
 
-// stranded implements output. It is for a FIFO whose writer is somebody who does not let go.
-func (f *fifoOutput) stranded(ctx context.Context) bool {
+// stranded waits, until ctx ends, and says whether somebody waits for the end of a FIFO that
+// the sandbox alone keeps from it.
+func (f *fifoOutput) stranded(ctx context.Context, sandbox int) bool {
+	// Also if its name is gone, and whatever has its name then.
+	inode, err := openRaw(f.path, unix.O_PATH)
+	if err != nil {
+		return false // nobody waits for what is not there
+	}
+	defer func() { _ = inode.Close() }()
 	select {
 	case <-f.done: // neither a writer nor a reader is the shim's any more
 	case <-ctx.Done():
@@ -68,15 +66,16 @@ func (f *fifoOutput) stranded(ctx context.Context) bool {
 	defer t.Stop()
 	var since time.Time
 	for {
-		switch read, written, err := usersOf(f.path); {
-		case err != nil || read && !written:
-			return false
-		case !read:
-			since = time.Time{} // it may still come
+		switch users, err := usersOf(inode); {
+		case err != nil: // for lack of descriptors; the next look may know
+		case users == reads:
+			return false // it sees the end
+		case users == nobody:
+			since = time.Time{} // somebody may still come
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) >= strandedTime:
-			return true
+			return keeps(sandbox, inode) && !keeps(os.Getpid(), inode)
 		}
 		select {
 		case <-t.C:
@@ -86,24 +85,58 @@ func (f *fifoOutput) stranded(ctx context.Context) bool {
 	}
 }
 
-// usersOf says whether somebody has a FIFO open to read it, and then whether somebody has to
-// write to it. It takes nothing out of it.
-func usersOf(path string) (read, written bool, err error) {
+// users is who has a FIFO open.
+type users int
+
+const (
+	nobody         users = iota // nobody reads
+	reads                       // somebody reads, and nobody writes
+	readsAndWrites              // somebody reads, and somebody writes
+)
+
+// usersOf says who has a FIFO open. It takes nothing out of it.
+func usersOf(inode *os.File) (users, error) {
+	path := ofFile(int(inode.Fd()))
 	w, err := openRaw(path, unix.O_WRONLY|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ENXIO) {
-		return false, false, nil
+		return nobody, nil
 	}
 	if err != nil {
-		return false, false, err
+		return nobody, err
 	}
 	// Opened while there is a writer, it is told when there is none any more.
 	r, err := openRaw(path, unix.O_RDONLY|unix.O_NONBLOCK)
 	_ = w.Close()
 	if err != nil {
-		return false, false, err
+		return nobody, err
 	}
 	defer func() { _ = r.Close() }()
 	at := []unix.PollFd{{Fd: int32(r.Fd()), Events: unix.POLLIN}}
-	_, err = unix.Poll(at, 0)
-	return true, at[0].Revents&unix.POLLHUP == 0, err
+	if _, err := unix.Poll(at, 0); err != nil {
+		return nobody, err
+	}
+	if at[0].Revents&unix.POLLHUP != 0 {
+		return reads, nil
+	}
+	return readsAndWrites, nil
+}
+
+// keeps says whether a process has a file open, to read it or to write to it.
+func keeps(pid int, file *os.File) bool {
+	var want, have unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &want); err != nil {
+		return false
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		if pid == os.Getpid() && e.Name() == strconv.Itoa(int(file.Fd())) {
+			return false
+		}
+		err := unix.Stat(filepath.Join(dir, e.Name()), &have)
+		return err == nil && have.Dev == want.Dev && have.Ino == want.Ino
+	})
 }

@@ -13,17 +13,47 @@ import (
 // keeper is a sandbox that keeps the output of a container that it could not start.
 type keeper struct {
 	*fakeRuntime
-	kept *os.File
+	t *testing.T
+	// leave makes it let go.
+	leave func()
 }
 
-func (k *keeper) Start(ctx context.Context, files Files) error {
-	fd, err := unix.Dup(int(files[1].Fd()))
-	if err != nil {
-		return err
-	}
-	k.kept = os.NewFile(uintptr(fd), "kept")
+func (k *keeper) Create(_ context.Context, o CreateOptions) (pid int, _ *os.File, err error) {
+	pid, k.leave = holding(k.t, o.Files[1])
+	return pid, nil, nil
+}
+
+func (k *keeper) Start(ctx context.Context, _ Files) error {
 	_ = k.call(ctx, "start")
 	return errBoom
+}
+
+// holding starts another process that has a file open, until it is told to leave or the test
+// ends.
+func holding(t *testing.T, f *os.File) (pid int, leave func()) {
+	t.Helper()
+	p, err := os.StartProcess("/bin/sleep", []string{"sleep", "1000"}, &os.ProcAttr{Files: []*os.File{f}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave = func() {
+		_ = p.Kill()
+		_, _ = p.Wait()
+	}
+	t.Cleanup(leave)
+	return p.Pid, leave
+}
+
+// reader starts a process that reads a FIFO.
+func reader(t *testing.T, path string) (leave func()) {
+	t.Helper()
+	f, err := openRaw(path, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	_, leave = holding(t, f)
+	return leave
 }
 
 // TestP6_ReaderOfAFailedStart: somebody who waits for the end of what a container has written
@@ -31,41 +61,56 @@ func (k *keeper) Start(ctx context.Context, files Files) error {
 // nothing else.
 func TestP6_ReaderOfAFailedStart(t *testing.T) {
 	const long = time.Hour
-	reader := func(t *testing.T, path string) *os.File {
-		t.Helper()
-		r, err := openRaw(path, unix.O_RDONLY|unix.O_NONBLOCK)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = r.Close() })
-		return r
-	}
 	for name, tt := range map[string]struct {
-		do func(t *testing.T, path string, kept *os.File)
+		do func(t *testing.T, path string, k *keeper)
 		// after says when the sandbox is killed, 0 for never.
 		after time.Duration
 	}{
-		"reads on": {func(t *testing.T, path string, _ *os.File) { reader(t, path) }, strandedTime},
-		"leaves": {func(t *testing.T, path string, _ *os.File) {
-			r := reader(t, path)
+		"reads on": {func(t *testing.T, path string, _ *keeper) { reader(t, path) }, strandedTime},
+		"leaves": {func(t *testing.T, path string, _ *keeper) {
+			leave := reader(t, path)
 			time.Sleep(strandedTime / 2)
-			_ = r.Close()
+			leave()
 		}, 0},
-		"comes late": {func(t *testing.T, path string, _ *os.File) {
+		"comes and goes": {func(t *testing.T, path string, _ *keeper) {
+			for range 5 {
+				leave := reader(t, path)
+				time.Sleep(strandedTime / 2)
+				leave()
+				time.Sleep(2 * lastLook)
+			}
+		}, 0},
+		"comes late": {func(t *testing.T, path string, _ *keeper) {
 			time.Sleep(long)
 			reader(t, path)
 		}, long + strandedTime},
-		"sees the end in time": {func(t *testing.T, path string, kept *os.File) {
+		"sees the end in time": {func(t *testing.T, path string, k *keeper) {
 			reader(t, path)
 			time.Sleep(strandedTime / 2)
-			_ = kept.Close()
+			k.leave()
 		}, 0},
-		"is nobody": {func(*testing.T, string, *os.File) {}, 0},
-		"has removed it": {func(t *testing.T, path string, _ *os.File) {
+		"is nobody": {func(*testing.T, string, *keeper) {}, 0},
+		"has removed it": {func(t *testing.T, path string, _ *keeper) {
 			reader(t, path)
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
+		}, strandedTime},
+		"waits for somebody else": {func(t *testing.T, path string, k *keeper) {
+			w, err := openRaw(path, unix.O_RDWR|unix.O_NONBLOCK)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = w.Close() }()
+			holding(t, w)
+			k.leave()
+		}, 0},
+		"is another container of the shim": {func(t *testing.T, path string, _ *keeper) {
+			f, err := openRaw(path, unix.O_RDONLY|unix.O_NONBLOCK)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = f.Close() })
 		}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,26 +118,25 @@ func TestP6_ReaderOfAFailedStart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var k *keeper
 				c, f, _ := newTask(t, func(cfg *Config) {
-					k = &keeper{fakeRuntime: cfg.Runtime.(*fakeRuntime)}
+					k = &keeper{fakeRuntime: cfg.Runtime.(*fakeRuntime), t: t}
 					cfg.Root, cfg.Runtime, cfg.Stdio.Stdout = false, k, path
 				})
 				if _, err := c.Start(t.Context(), ""); err == nil {
 					t.Fatal("the start succeeds")
 				}
-				defer func() { _ = k.kept.Close() }()
 				began := time.Now()
-				tt.do(t, path, k.kept)
-				if tt.after == 0 {
-					time.Sleep(2 * long)
-				} else {
-					<-f.SandboxLife().Done()
+				tt.do(t, path, k)
+				select {
+				case <-f.SandboxLife().Done():
+				case <-time.After(2 * long):
 				}
-				// A look is not more often.
-				if took := time.Since(began); tt.after != 0 && (took < tt.after || took > tt.after+4*lastLook) {
+				took := time.Since(began)
+				if killed := f.called("killsandbox") > 0; killed != (tt.after != 0) {
+					t.Errorf("killed: %t", killed)
+				}
+				// It is looked for a reader no more often.
+				if tt.after != 0 && (took < tt.after || took > tt.after+4*lastLook) {
 					t.Errorf("the sandbox was killed after %s, want %s", took, tt.after)
-				}
-				if got := f.called("killsandbox") > 0; got != (tt.after != 0) {
-					t.Errorf("killed: %t", got)
 				}
 			})
 		})

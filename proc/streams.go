@@ -54,9 +54,6 @@ type output interface {
 	ended(written <-chan struct{})
 	// drain waits until what was written is read, or ctx ends.
 	drain(ctx context.Context)
-	// stranded waits, until ctx ends, and says whether somebody reads on though the process
-	// has ended, because somebody else keeps the output open.
-	stranded(ctx context.Context) bool
 	// close lets go.
 	close()
 }

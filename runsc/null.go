@@ -1,10 +1,10 @@
 package runsc
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,14 +33,15 @@ func (f files) withNulls() (_ files, done func(), err error) {
 func isNull(f *os.File) bool { return f.Name() == os.DevNull }
 
 // newNull makes a null device in a file system of its own, which is mounted nowhere and gone
-// when the device is closed. Where the kernel has no such mounts (before 5.2), or lets nobody
-// make them, it is the host's.
+// when the device is closed. Where the kernel has no such mounts (before 5.2), or does not
+// let us make them, it is the host's.
 func newNull() (*os.File, error) {
 	f, err := unmountedNull()
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+	if err != nil {
+		log.L.WithError(err).Debug("the sandbox is given the host's /dev/null")
 		return os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	}
-	return f, err
+	return f, nil
 }
 
 func unmountedNull() (*os.File, error) {
@@ -59,7 +60,7 @@ func unmountedNull() (*os.File, error) {
 	}
 	defer func() { _ = unix.Close(root) }()
 	// The device's numbers are those of Documentation/admin-guide/devices.txt in Linux.
-	if err := unix.Mknodat(root, name, unix.S_IFCHR, int(unix.Mkdev(1, 3))); err != nil {
+	if err := unix.Mknodat(root, name, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
 		return nil, os.NewSyscallError("mknodat", err)
 	}
 	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)

@@ -54,7 +54,7 @@ func deleteTask(ctx context.Context, p bootstrap.Params, stdout, stderr io.Write
 	defer cancel()
 	recorded := beginRead(reading, p)
 	step(removeUntil, "remove what is runsc's", func(ctx context.Context) error { return removeFromRunsc(ctx, p) })
-	step(unmountUntil, "unmount", func(ctx context.Context) error { return proc.UnmountRootfs(ctx, p.Bundle) })
+	step(unmountUntil, "unmount", func(ctx context.Context) error { return proc.UnmountRootfs(ctx, p.Bundle, true) })
 	step(socketUntil, "remove the socket", func(ctx context.Context) error { return removeSocket(ctx, p) })
 	exit, err := recorded()
 	if err != nil {

@@ -37,12 +37,16 @@ const (
 
 	// loneliness is how long a shim without a task and without a connection stays.
 	loneliness = 10 * time.Minute
+
+	// orphanhood is that of a shim whose start has been killed, or has failed. Another
+	// start may have joined it before.
+	orphanhood = 3 * time.Second
 )
 
 // serve answers containerd until it is told to end.
 func serve(ctx context.Context, p bootstrap.Params) error {
 	debug.SetGCPercent(gcPercent)
-	logs, listener, err := prepare(ctx, p)
+	logs, listener, patience, err := prepare(ctx, p)
 	if logs != nil {
 		defer func() {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLines)
@@ -79,7 +83,7 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 		},
 	})
 	// A containerd that died before it has created a task does not end the shim either.
-	clients := newClients(loneliness, service.EndIfIdle)
+	clients := newClients(patience, service.EndIfIdle)
 	defer clients.stop()
 	tidy, stopTidying := tidyMemory()
 	defer stopTidying()
@@ -109,35 +113,42 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 	return errors.Join(err, closeEvents(life, unsignalled, queue, context.Cause(ctx)))
 }
 
-// prepare takes over what the start has opened, and makes this process a shim. On failure
-// there is no socket. The log is there with an error too, if it could be had.
-func prepare(ctx context.Context, p bootstrap.Params) (logs *logQueue, listener net.Listener, err error) {
+// prepare takes over what the start has opened, and makes this process a shim that stays
+// for patience if nobody comes. On failure there is no socket. The log is there with an
+// error too, if it could be had.
+func prepare(ctx context.Context, p bootstrap.Params) (logs *logQueue, listener net.Listener, patience time.Duration, err error) {
 	socket, done := os.NewFile(listenerFD, p.Socket), os.NewFile(doneFD, "done")
 	// Unlike the listener, they would be inherited by children, and keep the socket of a dead
 	// shim alive.
 	defer func() { _, _ = socket.Close(), done.Close() }()
 	defer func() {
 		if err != nil {
+			_ = done.Close() // the start should know
 			err = errors.Join(err, bootstrap.Abandon(ctx, socket))
 		}
 	}()
 	if logs, err = useLog(p.ID); err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return logs, nil, fmt.Errorf("become subreaper: %w", err)
+		return logs, nil, 0, fmt.Errorf("become subreaper: %w", err)
 	}
 	if err := adjustOOMScore(); err != nil {
 		log.L.WithError(err).Warn("the shim keeps containerd's oom_score_adj")
 	}
-	// A start that ends without a word was killed, or has failed: nobody will connect.
+	patience = loneliness
 	if _, err := done.Read(make([]byte, 1)); err != nil {
-		return logs, nil, fmt.Errorf("the start has not come to its end: %w", err)
+		log.L.WithError(err).Warn("the start has not come to its end")
+		patience = orphanhood
+		// It may have come to its bind, but not to this, which may be done twice.
+		if err := unix.Listen(int(socket.Fd()), unix.SOMAXCONN); err != nil {
+			return logs, nil, 0, fmt.Errorf("the start has made no socket: %w", err)
+		}
 	}
 	if listener, err = net.FileListener(socket); err != nil {
-		return logs, nil, fmt.Errorf("take over the socket: %w", err)
+		return logs, nil, 0, fmt.Errorf("take over the socket: %w", err)
 	}
-	return logs, listener, nil
+	return logs, listener, patience, nil
 }
 
 // errUnasked is why a shim ends that nobody has told to, and nobody waits for. containerd may

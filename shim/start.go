@@ -22,7 +22,7 @@ import (
 const envLogLevel = "RUNSC_SHIM_LOG_LEVEL"
 
 // The serving process finds what the start has opened for it at these descriptors:
-// its socket, its log, and a pipe from which it learns that the start is done.
+// its socket, its log, and a pipe from which it learns how the start has ended.
 const (
 	listenerFD = 3
 	logFD      = 4
@@ -65,7 +65,7 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 		}
 	}
 	_, err = stdout.Write(reply)
-	return server.done(ctx, err)
+	return server.done(err)
 }
 
 // groupOf returns the id of the sandbox whose shim serves the container: its own
@@ -83,46 +83,49 @@ func groupOf(id, bundle string, opts options.Options) (string, error) {
 	return place.SandboxID, err
 }
 
-// newServer is a serving process that the start has made. It ends by itself, and removes its
-// socket, unless it learns that the start is done: so containerd may kill a start, as it does
-// when it ends itself, at any moment. nil is one that there was.
-type newServer struct {
-	listener, pipe *os.File
-}
+// newServer is a serving process that the start has made. It has the socket before that is
+// there, and removes it in the end, so that containerd may kill a start at any moment, as
+// it does when it ends itself. One that does not learn that the start is done ends soon if
+// nobody comes. nil is one that there was.
+type newServer struct{ pipe *os.File }
 
 // done tells the server that the start is done, unless it has failed, and returns the
 // start's error. A server that has ended already is Unavailable.
-func (s *newServer) done(ctx context.Context, failed error) error {
+func (s *newServer) done(failed error) error {
 	if s == nil {
 		return failed
 	}
-	defer func() { _, _ = s.pipe.Close(), s.listener.Close() }()
+	defer func() { _ = s.pipe.Close() }()
 	if failed != nil {
 		return failed
 	}
 	if _, err := s.pipe.Write([]byte{1}); err != nil {
-		err = fmt.Errorf("the serving shim has ended at once; see its log: %w", errdefs.ErrUnavailable)
-		return errors.Join(err, bootstrap.Abandon(ctx, s.listener))
+		return fmt.Errorf("the serving shim has ended at once; see its log: %w: %w", err, errdefs.ErrUnavailable)
 	}
 	return nil
 }
 
-// launch makes a server of the group, unless there is one now, and its socket. Who connects
-// waits in the socket until it accepts.
+// launch makes a server of the group and its socket, unless there is one by then. Who
+// connects waits in the socket until it accepts.
 func launch(ctx context.Context, p bootstrap.Params, opts options.Options, group, socket string) (*newServer, error) {
-	// Nobody else should have to wait for a disk that is slow in this.
 	logFile, err := openLogFile(ctx, opts.LogFile(group))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = logFile.Close() }()
-	var server *newServer
-	_, _, err = bootstrap.Listen(ctx, socket, func(listener *os.File) error {
-		server, err = spawn(ctx, p, opts, listener, logFile)
-		return err
-	})
+	listener, err := bootstrap.NewSocket(socket)
 	if err != nil {
-		return nil, server.done(ctx, err)
+		return nil, err
+	}
+	defer func() { _ = listener.Close() }() // the server has its own
+	server, err := spawn(ctx, p, opts, listener, logFile)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := bootstrap.Listen(ctx, listener)
+	if err != nil || joined {
+		_ = server.pipe.Close() // it ends at once, as its socket is not bound
+		return nil, err
 	}
 	return server, nil
 }
@@ -138,7 +141,6 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, listen
 		return nil, fmt.Errorf("make a pipe to the serving shim: %w", err)
 	}
 	defer func() { _ = isDone.Close() }()
-	server := &newServer{listener: listener, pipe: pipe}
 	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-socket", listener.Name()}
 	if p.Debug {
 		args = append(args, "-debug")
@@ -153,13 +155,13 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, listen
 	// A signal to containerd's process group is not for the shim.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, server.done(ctx, fmt.Errorf("start the serving shim: %w", err))
+		return nil, errors.Join(fmt.Errorf("start the serving shim: %w", err), pipe.Close())
 	}
 	if opts.ShimCgroup != "" {
 		if err := cgroup.Join(opts.ShimCgroup, cmd.Process.Pid); err != nil {
 			err = fmt.Errorf("shim_cgroup: %w", err)
-			return nil, server.done(ctx, errors.Join(err, cmd.Process.Kill(), cmd.Wait()))
+			return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait(), pipe.Close())
 		}
 	}
-	return server, cmd.Process.Release()
+	return &newServer{pipe}, cmd.Process.Release()
 }

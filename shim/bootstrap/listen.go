@@ -24,62 +24,68 @@ func Served(ctx context.Context, path string) (bool, error) {
 	return served, err
 }
 
-// Listen makes sure that there is one listener at path. If a living shim
-// listens there, joined is true and ln is nil. Otherwise ln is the new
-// listener, bound and listening, for the caller to close; a socket that a dead
-// shim left is replaced. Of any number of callers at one moment, in any number
-// of processes, exactly one gets the listener.
-//
-// adopt is given the socket before it is bound to the path. It hands the socket to the
-// process that will remove it in the end, so that there is no moment in which the
-// caller's death leaves one behind that is nobody's. If adopt fails, nothing is bound, and
-// its error is returned as it is.
+// NewSocket returns a socket that is to listen at path, which is its name. Nothing is at the
+// path yet: it is handed to the process that will remove it in the end before Listen binds
+// it, so that there is no moment in which the caller's death leaves a socket that is
+// nobody's. The errors are those of Listen.
+func NewSocket(path string) (*os.File, error) {
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket: %w: %w", err, errdefs.ErrInternal)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	// The file that bind makes takes its mode from the socket, so that it never
+	// exists with another one.
+	if err := unix.Fchmod(fd, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("mode of a socket: %w: %w", err, errdefs.ErrInternal), f.Close())
+	}
+	return f, nil
+}
+
+// Listen makes sure that there is one listener at the socket's path. If a living
+// shim listens there, joined is true and the socket stays as it is. Otherwise the
+// socket is bound and listens; one that a dead shim left is replaced. Of any number
+// of callers at one moment, in any number of processes, exactly one gets the path.
 //
 // A missing directory is made with mode 0700, the socket has mode 0600. The
 // call waits for others that are between asking and binding in the same
-// directory, which takes them some milliseconds; for one that was stopped
+// directory, which takes them well under a millisecond; for one that was stopped
 // there it waits until ctx ends, and 5 s at most.
 //
 // A path that is too long or not absolute is InvalidArgument, one that is taken
 // by something else than a socket FailedPrecondition, one that others than this
 // user could have put there PermissionDenied, a lock that is not let go of
 // Unavailable, a failing system call Internal.
-func Listen(ctx context.Context, path string, adopt func(ln *os.File) error) (ln *os.File, joined bool, err error) {
-	if err := checkPath(path); err != nil {
-		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
-	}
+func Listen(ctx context.Context, ln *os.File) (joined bool, err error) {
+	path := ln.Name()
 	dir := filepath.Dir(path)
 	if err := makeDir(dir); err != nil {
-		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
+		return false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
 	}
 	unlock, err := lockDir(ctx, dir)
 	if err != nil {
-		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
+		return false, fmt.Errorf("listen at %s: %w", path, err)
 	}
 	defer unlock()
 	state, err := look(path)
 	if err != nil {
-		return nil, false, fmt.Errorf("listen at %s: %w", path, err)
+		return false, fmt.Errorf("listen at %s: %w", path, err)
 	}
 	switch state {
 	case living:
-		return nil, true, nil
+		return true, nil
 	case stale:
 		if err := os.Remove(path); err != nil {
-			return nil, false, fmt.Errorf("listen at %s: remove the socket of a dead shim: %w: %w", path, err, errdefs.ErrInternal)
+			return false, fmt.Errorf("listen at %s: remove the socket of a dead shim: %w: %w", path, err, errdefs.ErrInternal)
 		}
 	}
-	ln, err = newSocket(path)
-	if err != nil {
-		return nil, false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
-	}
-	if err := adopt(ln); err != nil {
-		return nil, false, errors.Join(err, ln.Close())
-	}
 	if err := bind(ln); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal), ln.Close())
+		return false, fmt.Errorf("listen at %s: %w: %w", path, err, errdefs.ErrInternal)
 	}
-	return ln, false, nil
+	return false, nil
 }
 
 // Remove removes the socket at path, whether somebody listens there or not. It
@@ -105,9 +111,9 @@ func RemoveStale(ctx context.Context, path string) (bool, error) {
 	return remove(ctx, path, func(s state) bool { return s == stale })
 }
 
-// Abandon ends the socket that Listen gave to adopt, also for other processes that have it
-// open and may be ending at the same moment, and removes its file, if it is there. It closes
-// nothing. The errors are those of Listen.
+// Abandon ends a socket of NewSocket, also for other processes that have it open and may
+// be ending at the same moment, and removes its file, if it is there. It closes nothing.
+// The errors are those of Listen.
 func Abandon(ctx context.Context, ln *os.File) error {
 	// Nobody can connect any more, so it is stale. One that does not listen yet may refuse.
 	_ = unix.Shutdown(int(ln.Fd()), unix.SHUT_RDWR)
@@ -149,21 +155,6 @@ func checkPath(path string) error {
 			len(path), maxSocketPath, maxSocketPath-len(path)+len(filepath.Dir(path)), errdefs.ErrInvalidArgument)
 	}
 	return nil
-}
-
-// newSocket returns a socket that is to listen at path, which is its name.
-func newSocket(path string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	f := os.NewFile(uintptr(fd), path)
-	// The file that bind makes takes its mode from the socket, so that it never
-	// exists with another one.
-	if err := unix.Fchmod(fd, 0o600); err != nil {
-		return nil, errors.Join(os.NewSyscallError("fchmod", err), f.Close())
-	}
-	return f, nil
 }
 
 // bind makes the socket listen at its path.

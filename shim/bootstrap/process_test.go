@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	bufio.NewReader(os.Stdin).ReadString('\n') // the sign to begin
-	ln, joined, err := Listen(context.Background(), path, alone)
+	ln, joined, err := listen(context.Background(), path)
 	fmt.Println(joined, err)
 	bufio.NewReader(os.Stdin).ReadString('\n') // the sign to end
 	if ln != nil {

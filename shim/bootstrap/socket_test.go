@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -26,13 +25,22 @@ func socketIn(t *testing.T) string {
 	return filepath.Join(dir, "s", "socket")
 }
 
-// alone is for a socket that only this process has.
-func alone(*os.File) error { return nil }
+// listen makes a socket for path and listens, unless somebody does.
+func listen(ctx context.Context, path string) (ln *os.File, joined bool, err error) {
+	if ln, err = NewSocket(path); err != nil {
+		return nil, false, err
+	}
+	if joined, err = Listen(ctx, ln); joined || err != nil {
+		ln.Close()
+		return nil, joined, err
+	}
+	return ln, false, nil
+}
 
 // dead leaves a socket at path as a killed shim does.
 func dead(t *testing.T, path string) {
 	t.Helper()
-	ln, joined, err := Listen(t.Context(), path, alone)
+	ln, joined, err := listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -41,7 +49,7 @@ func dead(t *testing.T, path string) {
 
 func TestR1_ListenOnce(t *testing.T) {
 	path := socketIn(t)
-	ln, joined, err := Listen(t.Context(), path, alone)
+	ln, joined, err := listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -57,7 +65,7 @@ func TestR1_ListenOnce(t *testing.T) {
 			t.Errorf("mode of %s is %s, want %s", what, info.Mode(), want)
 		}
 	}
-	if again, joined, err := Listen(t.Context(), path, alone); err != nil || !joined || again != nil {
+	if again, joined, err := listen(t.Context(), path); err != nil || !joined || again != nil {
 		t.Errorf("second: %v, joined %v, error %v", again, joined, err)
 	}
 
@@ -89,42 +97,57 @@ func TestR1_ListenOnce(t *testing.T) {
 	}
 }
 
-// Whoever removes the socket in the end has it before it is there.
+// Whoever removes the socket in the end has it before it is there, and may do so whatever
+// became of it.
 func TestR2_TheSocketIsSomebodysFromTheBeginning(t *testing.T) {
 	path := socketIn(t)
-	failed := errors.New("nobody takes it")
-	for _, want := range []error{failed, nil} {
-		ln, joined, err := Listen(t.Context(), path, func(ln *os.File) error {
-			if ln.Name() != path {
-				t.Errorf("the socket's name is %s", ln.Name())
-			}
-			if _, err := os.Lstat(path); !os.IsNotExist(err) {
-				t.Errorf("it is there already: %v", err)
-			}
-			return want
-		})
-		if joined || !errors.Is(err, want) || (ln == nil) != (want != nil) {
-			t.Fatalf("%v, joined %v, error %v", ln, joined, err)
+	for _, bound := range []bool{false, true} {
+		ln, err := NewSocket(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		served, err := Served(t.Context(), path)
-		if err != nil || served != (want == nil) {
+		if _, err := os.Lstat(path); ln.Name() != path || !os.IsNotExist(err) {
+			t.Errorf("%s is there already: %v", ln.Name(), err)
+		}
+		if bound {
+			if joined, err := Listen(t.Context(), ln); joined || err != nil {
+				t.Fatalf("joined %v, error %v", joined, err)
+			}
+		}
+		if served, err := Served(t.Context(), path); err != nil || served != bound {
 			t.Errorf("served %v, error %v", served, err)
 		}
-		if _, err := os.Lstat(path); os.IsNotExist(err) != (want != nil) {
-			t.Errorf("after %v: %v", want, err)
+		// Though somebody else has it open.
+		if err := Abandon(t.Context(), ln); err != nil {
+			t.Error(err)
 		}
-		if ln != nil {
-			ln.Close()
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("bound %t, and then abandoned: %v", bound, err)
 		}
+		ln.Close()
 	}
-	if served, err := Served(t.Context(), path); served || err != nil {
-		t.Errorf("a dead shim: served %v, error %v", served, err)
+	// Another's stays.
+	mine, err := NewSocket(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	ln, _, err := listen(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if err := Abandon(t.Context(), mine); err != nil {
+		t.Error(err)
+	}
+	if served, err := Served(t.Context(), path); !served || err != nil {
+		t.Errorf("served %v, error %v", served, err)
 	}
 }
 
 func TestR1_ABusyShimIsAlive(t *testing.T) {
 	path := socketIn(t)
-	ln, _, err := Listen(t.Context(), path, alone)
+	ln, _, err := listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +163,7 @@ func TestR1_ABusyShimIsAlive(t *testing.T) {
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
-	if _, joined, err := Listen(t.Context(), path, alone); err != nil || !joined {
+	if _, joined, err := listen(t.Context(), path); err != nil || !joined {
 		t.Errorf("joined %v, error %v", joined, err)
 	}
 }
@@ -163,7 +186,7 @@ func fill(t *testing.T, path string) (state, net.Conn) {
 func TestR1_StaleSocketIsReplaced(t *testing.T) {
 	path := socketIn(t)
 	dead(t, path)
-	ln, joined, err := Listen(t.Context(), path, alone)
+	ln, joined, err := listen(t.Context(), path)
 	if err != nil || joined {
 		t.Fatalf("joined %v, error %v", joined, err)
 	}
@@ -187,7 +210,7 @@ func TestR2_RemoveStale(t *testing.T) {
 	if removed, err := RemoveStale(t.Context(), path); removed || err != nil {
 		t.Errorf("absent: removed %v, error %v", removed, err)
 	}
-	ln, _, err := Listen(t.Context(), path, alone)
+	ln, _, err := listen(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +247,7 @@ func TestR1_RefusedSockets(t *testing.T) {
 		{"below a file", filepath.Join(file, "s", "socket"), errdefs.IsInternal},
 		{"directory of everybody", filepath.Join(open, "socket"), errdefs.IsPermissionDenied},
 	} {
-		if ln, joined, err := Listen(t.Context(), tc.path, alone); !tc.kind(err) || ln != nil || joined {
+		if ln, joined, err := listen(t.Context(), tc.path); !tc.kind(err) || ln != nil || joined {
 			t.Errorf("%s: joined %v, error %v", tc.name, joined, err)
 		}
 	}
@@ -247,13 +270,13 @@ func TestR1_ASocketOfAnotherUser(t *testing.T) {
 	if err := os.Chown(path, 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(t.Context(), path, alone); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("socket: error is %v, want PermissionDenied", err)
 	}
 	if err := os.Chown(filepath.Dir(path), 65534, -1); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Listen(t.Context(), path, alone); !errdefs.IsPermissionDenied(err) {
+	if _, _, err := listen(t.Context(), path); !errdefs.IsPermissionDenied(err) {
 		t.Errorf("directory: error is %v, want PermissionDenied", err)
 	}
 }
@@ -270,7 +293,7 @@ func TestR1_ALockThatIsNotLetGoIsNotWaitedFor(t *testing.T) {
 	defer unlock()
 	for what, call := range map[string]func(context.Context) error{
 		"listen": func(ctx context.Context) error {
-			_, _, err := Listen(ctx, path, alone)
+			_, _, err := listen(ctx, path)
 			return err
 		},
 		"remove": func(ctx context.Context) error { return Remove(ctx, path) },
@@ -303,7 +326,7 @@ func TestR1_StartsAtTheSameMoment(t *testing.T) {
 		for range starts {
 			group.Go(func() {
 				<-begin
-				ln, joined, err := Listen(t.Context(), path, alone)
+				ln, joined, err := listen(t.Context(), path)
 				if err != nil || joined == (ln != nil) {
 					t.Errorf("listener %v, joined %v, error %v", ln, joined, err)
 				}

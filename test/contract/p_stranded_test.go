@@ -2,7 +2,6 @@ package contract
 
 import (
 	"testing"
-	"time"
 
 	"containerd-shim-runsc/test/harness"
 )
@@ -13,17 +12,17 @@ import (
 // nothing of the pod ends.
 func TestP6_ReaderOfAFailedStart(t *testing.T) {
 	onRunsc(t, func(t *testing.T, e *harness.Env) {
-		const waits = 30 * time.Second // ten of them are the shim's
+		const waits = harness.Patience // fifteen seconds of it are the shim's
 		quiet, lonely := pod(e, "quiet", harness.Container{ID: "q1"}), pod(e, "lonely", harness.Container{ID: "l1"})
 		left := e.Created(harness.Container{ID: "left", Pod: "quiet", Args: missing()})
 		read := e.Created(harness.Container{ID: "read", Pod: "lonely", Args: missing()})
-		left.IO.Close()
 		for _, k := range []*harness.Task{left, read} {
 			if _, err := k.Calls.Start(); err == nil {
 				t.Errorf("%s was started", k.ID)
 			}
 			k.WaitFor(128)
 		}
+		left.IO.Leave() // as containerd's clients do, when they are told
 		if !read.IO.Out.Ends(waits) || !read.IO.Err.Ends(waits) {
 			t.Error("the reader still waits for the end")
 		}

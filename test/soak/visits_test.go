@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -28,7 +30,7 @@ func (v *visitor) hasContainers(ctx context.Context) error {
 			})
 		}
 		err := atOnce(both...)
-		if err != nil && v.torn.Load() && v.isNotReady(ctx) == nil {
+		if err != nil && v.torn.Load() && v.wasKilledForAReader() {
 			v.w.tally.add("pods that ended as a start failed that nobody was there for", 1)
 			return nil
 		}
@@ -37,6 +39,12 @@ func (v *visitor) hasContainers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wasKilledForAReader looks for what the shim says when it ends a sandbox for one.
+func (v *visitor) wasKilledForAReader() bool {
+	log, err := os.ReadFile(v.w.logOf(v.ID))
+	return err == nil && strings.Contains(string(log), "could not be started, its sandbox keeps its streams")
 }
 
 func script(text string) []string { return []string{"sh", "-c", text} }
