@@ -124,6 +124,7 @@ func TestP6_ReaderOfAFailedStart(t *testing.T) {
 				if _, err := c.Start(t.Context(), ""); err == nil {
 					t.Fatal("the start succeeds")
 				}
+				synctest.Wait() // the watch has begun
 				began := time.Now()
 				tt.do(t, path, k)
 				select {
