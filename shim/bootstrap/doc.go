@@ -30,9 +30,10 @@
 // Its name is a digest of containerd's address, the namespace and the group's
 // id, so every start of the group finds the same one. Listen makes it exist once:
 // it holds a lock on the directory (flock; no file is left) from the question
-// whether somebody listens until the answer holds. The winner passes the open
-// listener on to the shim that it spawns, so from then on there is always a
-// listener, and a socket nobody listens at is a dead shim's.
+// whether somebody listens until the answer holds. The shim that a start spawns
+// has the socket of NewSocket before that is bound, so there is always somebody who
+// listens and will remove it, whenever the start is killed; a socket nobody listens
+// at is a dead shim's. A shim whose start came to nothing calls Abandon.
 //
 // A shim that ends calls Remove while its listener is still open; closed first,
 // a new shim could already have taken the path. Whoever cleans up after a dead
