@@ -23,13 +23,19 @@ import (
 // it has read their end. Nothing but the sandbox's end closes them. Until the task is deleted
 // it is looked for such a reader.
 func (c *Container) releaseReaders(s *streams, sandbox int) {
-	ctx, cancel := context.WithCancel(c.ctx)
-	context.AfterFunc(c.rt.SandboxLife(), cancel)
+	fifos := map[string]*fifoOutput{} // both streams may be one
 	for _, o := range s.outputs {
-		f, ok := o.(*fifoOutput)
-		if !ok {
-			continue // a logger is ended by the delete
+		if f, ok := o.(*fifoOutput); ok { // a logger is ended by the delete
+			fifos[f.path] = f
 		}
+	}
+	if len(fifos) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	forget := context.AfterFunc(c.rt.SandboxLife(), cancel)
+	context.AfterFunc(ctx, func() { forget() })
+	for _, f := range fifos {
 		safe.Go("see to the readers of "+c.id, func() {
 			if !f.stranded(ctx, sandbox) {
 				return
@@ -75,7 +81,10 @@ func (f *fifoOutput) stranded(ctx context.Context, sandbox int) bool {
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) >= strandedTime:
-			return keeps(sandbox, inode) && !keeps(os.Getpid(), inode)
+			if keeps(sandbox, inode) && !keeps(os.Getpid(), inode) {
+				return true
+			}
+			since = time.Now()
 		}
 		select {
 		case <-t.C:

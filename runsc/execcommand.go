@@ -49,8 +49,8 @@ func (c *Container) execByCommand(ctx context.Context, s *sandbox, spec *specs.P
 				if err != nil {
 					return err
 				}
-				defer done()
 				wait, err := c.launch(life, r, std, spec.Terminal, "exec", "--process", file, "--internal-pid-file", started.path, c.id)
+				done()
 				if err != nil {
 					return err
 				}

@@ -14,19 +14,25 @@ import (
 // runsc/sandbox), and who owns the host's /dev/null may close it to all others. done
 // closes what was opened; the command has its own copies once it was started.
 func (f files) withNulls() (_ files, done func(), err error) {
-	var own *os.File
-	for i, file := range f {
-		if file != nil && !isNull(file) {
+	var own []*os.File
+	done = func() {
+		for _, file := range own {
+			_ = file.Close()
+		}
+	}
+	for i, mode := range [len(f)]int{os.O_RDONLY, os.O_WRONLY, os.O_WRONLY} {
+		if f[i] != nil && !isNull(f[i]) {
 			continue
 		}
-		if own == nil {
-			if own, err = newNull(); err != nil {
-				return files{}, nil, fmt.Errorf("open a null device: %w", err)
-			}
+		null, err := newNull(mode)
+		if err != nil {
+			done()
+			return files{}, nil, fmt.Errorf("open a null device: %w", err)
 		}
-		f[i] = own
+		own = append(own, null)
+		f[i] = null
 	}
-	return f, func() { _ = own.Close() }, nil
+	return f, done, nil
 }
 
 // isNull says if a stream is the host's /dev/null, and asks no file system for it.
@@ -35,16 +41,16 @@ func isNull(f *os.File) bool { return f.Name() == os.DevNull }
 // newNull makes a null device in a file system of its own, which is mounted nowhere and gone
 // when the device is closed. Where the kernel has no such mounts (before 5.2), or does not
 // let us make them, it is the host's.
-func newNull() (*os.File, error) {
-	f, err := unmountedNull()
+func newNull(mode int) (*os.File, error) {
+	f, err := unmountedNull(mode)
 	if err != nil {
 		log.L.WithError(err).Debug("the sandbox is given the host's /dev/null")
-		return os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		return os.OpenFile(os.DevNull, mode, 0)
 	}
 	return f, nil
 }
 
-func unmountedNull() (*os.File, error) {
+func unmountedNull(mode int) (*os.File, error) {
 	const name = "null"
 	config, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -63,7 +69,7 @@ func unmountedNull() (*os.File, error) {
 	if err := unix.Mknodat(root, name, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
 		return nil, os.NewSyscallError("mknodat", err)
 	}
-	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	fd, err := unix.Openat(root, name, mode|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("openat", err)
 	}

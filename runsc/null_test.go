@@ -1,6 +1,8 @@
 package runsc
 
 import (
+	"errors"
+	"io"
 	"os"
 	"testing"
 
@@ -39,14 +41,16 @@ func TestNullsOfACommand(t *testing.T) {
 			t.Fatal(err)
 		}
 		if of.Dev == theirs.Dev || of.Rdev != theirs.Rdev || of.Mode != unix.S_IFCHR|0o666 {
-			t.Errorf("stream %d is device %#x, mode %o, in the file system %#x; the host's /dev/null is %#x in %#x",
+			t.Fatalf("stream %d is device %#x, mode %o, in the file system %#x; the host's /dev/null is %#x in %#x",
 				i, of.Rdev, of.Mode, of.Dev, theirs.Rdev, theirs.Dev)
 		}
-		if _, err := std[i].WriteString("gone"); err != nil {
-			t.Error(err)
+		// The first is to be read, the others to be written to.
+		n, err := std[i].Write([]byte("gone"))
+		if i == 0 {
+			n, err = std[i].Read(make([]byte, 1))
 		}
-		if n, err := std[i].Read(make([]byte, 1)); n != 0 || err == nil {
-			t.Errorf("%d bytes, %v", n, err)
+		if i == 0 && (n != 0 || !errors.Is(err, io.EOF)) || i != 0 && (n != len("gone") || err != nil) {
+			t.Errorf("stream %d: %d bytes, %v", i, n, err)
 		}
 		if err := std[i].Chown(65534, 65534); err != nil {
 			t.Error(err)

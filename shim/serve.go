@@ -54,6 +54,10 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 			logs.close(last)
 		}()
 	}
+	if errors.Is(err, errNoSocket) {
+		log.L.Debug(err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -138,18 +142,22 @@ func prepare(ctx context.Context, p bootstrap.Params) (logs *logQueue, listener 
 	}
 	patience = loneliness
 	if _, err := done.Read(make([]byte, 1)); err != nil {
-		log.L.WithError(err).Warn("the start has not come to its end")
-		patience = orphanhood
-		// It may have come to its bind, but not to this, which may be done twice.
-		if err := unix.Listen(int(socket.Fd()), unix.SOMAXCONN); err != nil {
-			return logs, nil, 0, fmt.Errorf("the start has made no socket: %w", err)
+		// Before it listens nobody can have joined; and it does not where another start was first.
+		listens, err := unix.GetsockoptInt(int(socket.Fd()), unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err != nil || listens == 0 {
+			return logs, nil, 0, errors.Join(errNoSocket, err)
 		}
+		log.L.Warn("the start has not come to its end")
+		patience = orphanhood
 	}
 	if listener, err = net.FileListener(socket); err != nil {
 		return logs, nil, 0, fmt.Errorf("take over the socket: %w", err)
 	}
 	return logs, listener, patience, nil
 }
+
+// errNoSocket is why a shim ends at once whose start has found another, or was killed.
+var errNoSocket = errors.New("the start has made no socket")
 
 // errUnasked is why a shim ends that nobody has told to, and nobody waits for. containerd may
 // be away then, and must hear of the events when it is back.

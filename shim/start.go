@@ -65,7 +65,7 @@ func start(ctx context.Context, p bootstrap.Params, stdin io.Reader, stdout io.W
 		}
 	}
 	_, err = stdout.Write(reply)
-	return server.done(err)
+	return server.done(ctx, err)
 }
 
 // groupOf returns the id of the sandbox whose shim serves the container: its own
@@ -87,11 +87,14 @@ func groupOf(id, bundle string, opts options.Options) (string, error) {
 // there, and removes it in the end, so that containerd may kill a start at any moment, as
 // it does when it ends itself. One that does not learn that the start is done ends soon if
 // nobody comes. nil is one that there was.
-type newServer struct{ pipe *os.File }
+type newServer struct {
+	pipe   *os.File
+	socket string
+}
 
 // done tells the server that the start is done, unless it has failed, and returns the
 // start's error. A server that has ended already is Unavailable.
-func (s *newServer) done(failed error) error {
+func (s *newServer) done(ctx context.Context, failed error) error {
 	if s == nil {
 		return failed
 	}
@@ -100,7 +103,9 @@ func (s *newServer) done(failed error) error {
 		return failed
 	}
 	if _, err := s.pipe.Write([]byte{1}); err != nil {
-		return fmt.Errorf("the serving shim has ended at once; see its log: %w: %w", err, errdefs.ErrUnavailable)
+		err = fmt.Errorf("the serving shim has ended at once; see its log: %w: %w", err, errdefs.ErrUnavailable)
+		_, left := bootstrap.RemoveStale(ctx, s.socket)
+		return errors.Join(err, left)
 	}
 	return nil
 }
@@ -163,5 +168,5 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, listen
 			return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait(), pipe.Close())
 		}
 	}
-	return &newServer{pipe}, cmd.Process.Release()
+	return &newServer{pipe, listener.Name()}, cmd.Process.Release()
 }

@@ -21,7 +21,10 @@ func Served(ctx context.Context, path string) (bool, error) {
 		served = s == living
 		return false
 	})
-	return served, err
+	if err != nil {
+		return false, fmt.Errorf("look for a shim at %s: %w", path, err)
+	}
+	return served, nil
 }
 
 // NewSocket returns a socket that is to listen at path, which is its name. Nothing is at the
@@ -93,6 +96,9 @@ func Listen(ctx context.Context, ln *os.File) (joined bool, err error) {
 // no error. The errors are those of Listen.
 func Remove(ctx context.Context, path string) error {
 	_, err := remove(ctx, path, func(state) bool { return true })
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		// It is the owner's as long as he listens, so it goes without a look too.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -100,7 +106,7 @@ func Remove(ctx context.Context, path string) error {
 		}
 		return nil
 	}
-	return err
+	return fmt.Errorf("remove socket %s: %w", path, err)
 }
 
 // RemoveStale removes the socket at path if nobody listens there any more, and
@@ -108,7 +114,11 @@ func Remove(ctx context.Context, path string) error {
 // Neither no socket nor a living shim is an error. The errors are those of
 // Listen.
 func RemoveStale(ctx context.Context, path string) (bool, error) {
-	return remove(ctx, path, func(s state) bool { return s == stale })
+	removed, err := remove(ctx, path, func(s state) bool { return s == stale })
+	if err != nil {
+		return false, fmt.Errorf("remove socket %s: %w", path, err)
+	}
+	return removed, nil
 }
 
 // Abandon ends a socket of NewSocket, also for other processes that have it open and may
@@ -121,27 +131,28 @@ func Abandon(ctx context.Context, ln *os.File) error {
 	return err
 }
 
+// remove removes the socket at path if its state is wanted.
 func remove(ctx context.Context, path string, wanted func(state) bool) (bool, error) {
 	if err := checkPath(path); err != nil {
-		return false, fmt.Errorf("remove socket %s: %w", path, err)
+		return false, err
 	}
 	unlock, err := lockDir(ctx, filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("remove socket %s: %w", path, err)
+		return false, err
 	}
 	defer unlock()
 	state, err := look(path)
 	if err != nil {
-		return false, fmt.Errorf("remove socket %s: %w", path, err)
+		return false, err
 	}
 	if state == absent || !wanted(state) {
 		return false, nil
 	}
 	if err := os.Remove(path); err != nil {
-		return false, fmt.Errorf("remove socket: %w: %w", err, errdefs.ErrInternal)
+		return false, fmt.Errorf("%w: %w", err, errdefs.ErrInternal)
 	}
 	return true, nil
 }

@@ -43,15 +43,16 @@ func TestR1_StartKilledAtAnyMoment(t *testing.T) {
 			return err
 		}
 		succeeds(t, "connect", connect(out))
-		killed, silent := 0, 0
-		for i := range moments {
+		done, silent := 0, 0
+		// Until one is done, if the machine has become busier.
+		for i := 0; i < moments || done == 0; i++ {
 			id := fmt.Sprint("c", i)
 			s := begin(id)
 			time.Sleep(2 * whole * time.Duration(i) / moments) // the moment, not a wait
 			_ = unix.Kill(s.PID, unix.SIGKILL)
 			out, failed := s.Wait()
-			if failed != nil {
-				killed++
+			if failed == nil {
+				done++
 			}
 			if len(out) == 0 {
 				silent++
@@ -62,8 +63,8 @@ func TestR1_StartKilledAtAnyMoment(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if silent == 0 || killed == moments {
-			t.Errorf("of %d starts %d were killed and %d said nothing, want some of each kind", moments, killed, silent)
+		if silent == 0 {
+			t.Error("no start was killed before it was done")
 		}
 		harness.Eventually(t, "the servers of the others are gone", func() bool {
 			return len(e.Named("containerd-shim-runsc-v1", "-socket")) == len(shims)
