@@ -257,15 +257,7 @@ func (w *world) deletingByAction() {
 	w.sub.Shim.Kill()
 	w.cut = true
 	w.scriptHang("delete", script.Before, gate)
-	w.beginDeleteAction()
-	// At once, as it gives up soon.
-	harness.Eventually(w.t, "the action delete runs", func() bool {
-		pids := w.e.Named("containerd-shim-runsc-v1", w.e.BundleOf(subjectID)+" delete")
-		if len(pids) == 1 {
-			w.action = pids[0]
-		}
-		return len(pids) == 1
-	})
+	w.action = w.beginDeleteAction()
 	w.held = w.e.Script.AwaitHang("delete").PID
 	w.releases = append(w.releases, gate.Open)
 }

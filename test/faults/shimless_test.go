@@ -73,14 +73,16 @@ func (w *world) deleteAction(k *harness.Task, status uint32) {
 	}
 }
 
-func (w *world) beginDeleteAction() {
+func (w *world) beginDeleteAction() (pid int) {
+	pid, wait := w.e.BeginDelete(subjectID)
 	w.begin("delete action", func() error {
-		_, took, err := w.e.DeleteAction(subjectID)
+		_, took, err := wait()
 		if err == nil && took > actionBound {
 			w.t.Errorf("the action delete took %s", took)
 		}
 		return err
 	})
+	return pid
 }
 
 // afterShutdown checks that a shim without tasks ends that was told to.

@@ -90,22 +90,37 @@ func (e *Env) StartAction(g *Generation, id string) ([]byte, error) {
 // DeleteAction runs the shim's action delete and returns its answer and how long
 // it took.
 func (e *Env) DeleteAction(id string) (*taskapi.DeleteResponse, time.Duration, error) {
+	_, wait := e.BeginDelete(id)
+	return wait()
+}
+
+// BeginDelete begins the shim's action delete and returns its pid, 0 if it cannot, and what
+// waits for its answer, and says how long it took.
+func (e *Env) BeginDelete(id string) (pid int, wait func() (*taskapi.DeleteResponse, time.Duration, error)) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
-	defer cancel()
 	cmd := e.command(ctx, Containerd24(), id, "-bundle", e.BundleOf(id), "delete")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	began := time.Now()
-	out, err := cmd.Output()
-	took := time.Since(began)
-	if err != nil {
-		return nil, took, fmt.Errorf("delete: %w: %s", err, stderr.String())
+	err := cmd.Start()
+	if err == nil {
+		pid = cmd.Process.Pid
 	}
-	var resp taskapi.DeleteResponse
-	if err := proto.Unmarshal(out, &resp); err != nil {
-		return nil, took, fmt.Errorf("delete answered %q: %w", out, err)
+	return pid, func() (*taskapi.DeleteResponse, time.Duration, error) {
+		defer cancel()
+		if err == nil {
+			err = cmd.Wait()
+		}
+		took := time.Since(began)
+		if err != nil {
+			return nil, took, fmt.Errorf("delete: %w: %s", err, stderr.String())
+		}
+		var resp taskapi.DeleteResponse
+		if err := proto.Unmarshal(stdout.Bytes(), &resp); err != nil {
+			return nil, took, fmt.Errorf("delete answered %q: %w", stdout.Bytes(), err)
+		}
+		return &resp, took, nil
 	}
-	return &resp, took, nil
 }
 
 // openLog makes the FIFO that containerd reads a shim's log from.
