@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // binVar names the directory with the programs under test.
@@ -38,6 +41,11 @@ var shared struct {
 
 // Main runs the tests and removes what they shared. TestMain calls it.
 func Main(m *testing.M) {
+	// Under nohup it is ignored, by all that a test starts too: the fake's processes would
+	// not end at it. What is caught has its default again in another program.
+	if signal.Ignored(unix.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
+	}
 	if os.Geteuid() != 0 {
 		fmt.Fprintln(os.Stderr, "these tests mount file systems and start sandboxes, so they need root")
 		os.Exit(1)
