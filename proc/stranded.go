@@ -132,8 +132,8 @@ func usersOf(inode *os.File) (users, error) {
 
 // keeps says whether a process has a file open, to read it or to write to it.
 func keeps(pid int, file *os.File) bool {
-	var want, have unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &want); err != nil {
+	want, err := file.Stat()
+	if err != nil {
 		return false
 	}
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
@@ -145,7 +145,7 @@ func keeps(pid int, file *os.File) bool {
 		if pid == os.Getpid() && e.Name() == strconv.Itoa(int(file.Fd())) {
 			return false
 		}
-		err := unix.Stat(filepath.Join(dir, e.Name()), &have)
-		return err == nil && have.Dev == want.Dev && have.Ino == want.Ino
+		have, err := os.Stat(filepath.Join(dir, e.Name()))
+		return err == nil && os.SameFile(have, want)
 	})
 }

@@ -15,11 +15,7 @@ import (
 // closes what was opened; the command has its own copies once it was started.
 func (f files) withNulls() (_ files, done func(), err error) {
 	var own []*os.File
-	done = func() {
-		for _, file := range own {
-			_ = file.Close()
-		}
-	}
+	done = func() { closeAll(own) }
 	for i, mode := range [len(f)]int{os.O_RDONLY, os.O_WRONLY, os.O_WRONLY} {
 		if f[i] != nil && !isNull(f[i]) {
 			continue

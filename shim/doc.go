@@ -27,9 +27,10 @@
 //
 // A shim without a task ends when containerd asks for it. After 10 minutes in which
 // nobody was connected it looks by itself, and ends if there is none: a containerd
-// that dies between its start and its create would leave it for ever. One whose start was
-// killed before it was done has 3 s. So ends one whose last delete has lost its caller. Where nobody has asked, events that cannot be delivered
-// keep the process, though not its socket, for 10 minutes more.
+// that dies between its start and its create would leave it for ever. So ends one whose
+// last delete has lost its caller. One whose start was killed before it was done has 3 s.
+// Where nobody has asked, events that cannot be delivered keep the process, though not its
+// socket, for 10 minutes more.
 //
 // The packages below it:
 //
