@@ -44,7 +44,7 @@ func (h holding) all() int {
 type moment struct {
 	name  string
 	at    time.Duration
-	node  map[string]int // by kind
+	node  map[string][]string // names by kind
 	shims []holding
 }
 
@@ -118,18 +118,17 @@ func (w *world) settled(ctx context.Context, l *lived) (h holding, err error) {
 	return h, err
 }
 
-// kinds counts what there is because of pods. A sandbox has processes for what runs in it,
+// kinds returns what there is because of pods. A sandbox has processes for what runs in it,
 // as many as it needed once, which look like itself: they count as one.
-func (w *world) kinds() map[string]int {
-	kinds, seen := map[string]int{}, map[string]bool{}
+func (w *world) kinds() map[string][]string {
+	kinds := map[string][]string{}
 	for _, what := range w.remains("") {
 		kind, name, _ := strings.Cut(what, " ")
 		if kind == "process" {
 			_, name, _ = strings.Cut(name, ": ")
 		}
-		if !seen[kind+name] {
-			seen[kind+name] = true
-			kinds[kind]++
+		if !slices.Contains(kinds[kind], name) {
+			kinds[kind] = append(kinds[kind], name)
 		}
 	}
 	return kinds
@@ -172,13 +171,24 @@ func grown(was, is map[string]int) string {
 	return strings.Join(list, ", ")
 }
 
-// differ says which counts are not what they were.
-func differ(was, is map[string]int) string {
-	less := grown(is, was)
-	if less != "" {
-		less = "fewer: " + less
+// differ names those of the kinds of which there are not as many as there were.
+func differ(was, is map[string][]string) string {
+	kinds := slices.Collect(maps.Keys(was))
+	kinds = slices.AppendSeq(kinds, maps.Keys(is))
+	slices.Sort(kinds)
+	var list []string
+	for _, kind := range slices.Compact(kinds) {
+		if len(was[kind]) != len(is[kind]) {
+			list = append(list, fmt.Sprintf("%d %s, of %d; new: %q, gone: %q", len(is[kind]), kind, len(was[kind]),
+				without(is[kind], was[kind]), without(was[kind], is[kind])))
+		}
 	}
-	return strings.TrimSpace(grown(was, is) + " " + less)
+	return strings.Join(list, "\n")
+}
+
+// without returns what is in one list and not in the other.
+func without(list, other []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
 }
 
 // table shows moments side by side.
@@ -210,7 +220,7 @@ func table(all []*lived, moments ...moment) string {
 	}
 	fmt.Fprintln(&b, "  the node")
 	for _, kind := range slices.Sorted(maps.Keys(moments[0].node)) {
-		row("  "+kind, func(m moment) any { return m.node[kind] })
+		row("  "+kind, func(m moment) any { return len(m.node[kind]) })
 	}
 	return b.String()
 }
