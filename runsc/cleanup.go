@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -145,28 +143,11 @@ func (c *Container) removeFiles() error {
 			left = append(left, s.direct.Path())
 		}
 	}
-	sandbox := c.stateFiles(c.sandboxID)
-	if c.root || !exists(sandbox[0]) {
-		// A start or a delete looks at all containers of the sandbox, and makes the lock
-		// anew of one that is deleted in that moment. When the sandbox is gone no
-		// container of it is being created; of several that are deleted at once, the
-		// last one to come here finds all.
-		locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.sandboxID+".lock"))
-		if err != nil {
-			return err
-		}
-		left = append(left, slices.DeleteFunc(locks, func(lock string) bool {
-			return exists(strings.TrimSuffix(lock, ".lock") + ".state")
-		})...)
-	}
-	// To look for a sandbox that is not there, runsc makes its lock.
-	if !exists(sandbox[0]) {
-		left = append(left, sandbox[1])
-	}
 	var errs []error
 	for _, f := range left {
 		errs = append(errs, remove(f))
 	}
+	errs = append(errs, c.removeStrayLocks())
 	return errors.Join(errs...)
 }
 

@@ -135,7 +135,11 @@ func readPID(path string) (int, error) {
 // Start starts the container's init. stdio are the streams given to Create.
 func (c *Container) Start(ctx context.Context, stdio [3]*os.File) error {
 	err := c.start(ctx, stdio)
-	if err != nil && !c.root {
+	if c.root {
+		return err
+	}
+	c.tidyLocks(ctx)
+	if err != nil {
 		// runsc forgets the gofer of one that the sandbox could not start. The delete that
 		// comes next takes more time for it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +77,53 @@ func TestR6_NoDescriptorsOfTasks(t *testing.T) {
 			return descriptors(t, root.Shim) <= before
 		})
 	})
+}
+
+// A start or a delete looks at all containers of the sandbox, and makes the lock of one
+// that is deleted in that moment anew.
+func TestR6_NoLocksOfDeletedContainers(t *testing.T) {
+	onRunsc(t, func(t *testing.T, e *harness.Env) {
+		root := pod(e, "pod")[0]
+		before := locks(t, e)
+		const rounds, atOnce = 6, 6
+		for i := range rounds {
+			var tasks []*harness.Task
+			for j := range atOnce {
+				tasks = append(tasks, e.PrepareIn(root.Shim, harness.Container{ID: fmt.Sprintf("c%d-%d", i, j), Pod: "pod", Args: harness.Shell("exit 0")}))
+			}
+			var wg sync.WaitGroup
+			for _, k := range tasks {
+				wg.Go(func() {
+					if _, err := k.TryCreate(); err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := k.Calls.Start(); err != nil {
+						t.Error(err)
+						return
+					}
+					if _, err := k.Calls.Wait(t.Context()); err != nil {
+						t.Error(err)
+					}
+					if _, err := k.Calls.Delete(); err != nil {
+						t.Error(err)
+						return
+					}
+					k.Forget()
+				})
+			}
+			wg.Wait()
+		}
+		if after := locks(t, e); !slices.Equal(after, before) {
+			t.Errorf("the locks are %q, were %q", after, before)
+		}
+	})
+}
+
+// locks returns runsc's locks.
+func locks(t *testing.T, e *harness.Env) []string {
+	t.Helper()
+	return glob(t, filepath.Join(e.RunscRoot(), "*.lock"))
 }
 
 func TestR6_NoProcessesOfDeletedExecs(t *testing.T) {
