@@ -20,27 +20,54 @@ type clients struct {
 	n  int
 	// none is closed when nobody is connected.
 	none chan struct{}
-	// alone fires when nobody was connected for as long as patience.
-	alone    *time.Timer
-	patience time.Duration
+	// since is when the last one went.
+	since time.Time
+	// alone is called after each interval in which nobody was connected, until it says that
+	// it need not be, or stopped is set.
+	alone    func(time.Duration) (again bool)
+	interval time.Duration
+	timer    *time.Timer
+	stopped  bool
 }
 
-// newClients returns the clients, of which there is none yet. alone is called when nobody
-// was connected for as long as patience, once for each such time, until it is stopped.
-func newClients(patience time.Duration, alone func()) *clients {
+// newClients returns the clients, of which there is none yet. alone is told after each
+// interval for how long nobody is connected, until it says that this is enough or the
+// clients are stopped; and anew when somebody was there.
+func newClients(interval time.Duration, alone func(time.Duration) (again bool)) *clients {
 	none := make(chan struct{})
 	close(none)
-	c := &clients{none: none, patience: patience}
-	c.alone = time.AfterFunc(patience, func() { safe.Run("look whether the shim is needed", alone) })
+	c := &clients{none: none, since: time.Now(), alone: alone, interval: interval}
+	c.mu.Lock() // the timer needs itself
+	defer c.mu.Unlock()
+	c.timer = time.AfterFunc(interval, func() { safe.Run("look whether the shim is needed", c.look) })
 	return c
+}
+
+func (c *clients) look() {
+	since, alone := c.aloneSince()
+	if !alone || !c.alone(time.Since(since)) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// If somebody has come and gone meanwhile, the timer is set.
+	if c.n == 0 && c.since.Equal(since) && !c.stopped {
+		c.timer.Reset(c.interval)
+	}
+}
+
+func (c *clients) aloneSince() (since time.Time, alone bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since, c.n == 0 && !c.stopped
 }
 
 // stop ends the calls of alone.
 func (c *clients) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.patience = 0
-	c.alone.Stop()
+	c.stopped = true
+	c.timer.Stop()
 }
 
 var _ ttrpc.Handshaker = (*clients)(nil)
@@ -60,7 +87,7 @@ func (c *clients) came() {
 	defer c.mu.Unlock()
 	if c.n == 0 {
 		c.none = make(chan struct{})
-		c.alone.Stop()
+		c.timer.Stop()
 	}
 	c.n++
 }
@@ -70,8 +97,9 @@ func (c *clients) left() {
 	defer c.mu.Unlock()
 	if c.n--; c.n == 0 {
 		close(c.none)
-		if c.patience > 0 {
-			c.alone.Reset(c.patience)
+		c.since = time.Now()
+		if !c.stopped {
+			c.timer.Reset(c.interval)
 		}
 	}
 }

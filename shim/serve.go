@@ -34,13 +34,6 @@ const (
 
 	// lastLines bounds how long it waits for its log to be written.
 	lastLines = time.Second
-
-	// loneliness is how long a shim without a task and without a connection stays.
-	loneliness = 10 * time.Minute
-
-	// orphanhood is that of a shim whose start has been killed, or has failed. Another
-	// start may have joined it before.
-	orphanhood = 3 * time.Second
 )
 
 // serve answers containerd until it is told to end.
@@ -87,7 +80,8 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 		},
 	})
 	// A containerd that died before it has created a task does not end the shim either.
-	clients := newClients(patience, service.EndIfIdle)
+	alone := &lonely{patience: patience, bundle: p.Bundle, end: service.EndIfIdle}
+	clients := newClients(lonelyLook, alone.look)
 	defer clients.stop()
 	tidy, stopTidying := tidyMemory()
 	defer stopTidying()

@@ -199,7 +199,7 @@ func TestAStateThatIsNone(t *testing.T) {
 }
 
 func TestClientsGoFirst(t *testing.T) {
-	c := newClients(time.Hour, func() {})
+	c := newClients(time.Hour, func(time.Duration) bool { return false })
 	defer c.stop()
 	c.wait(t.Context()) // nobody is there
 	a, b := net.Pipe()
@@ -213,11 +213,14 @@ func TestClientsGoFirst(t *testing.T) {
 	c.wait(t.Context())
 }
 
-// A shim that nobody is connected to looks whether it is needed, at a time.
+// A shim that nobody is connected to looks whether it is needed, until that is enough.
 func TestNobodyComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
-		c := newClients(10*time.Minute, func() { looks.Add(1) })
+		c := newClients(time.Minute, func(alone time.Duration) bool {
+			looks.Add(1)
+			return alone < 3*time.Minute
+		})
 		want := func(n int32, after time.Duration) {
 			t.Helper()
 			time.Sleep(after)
@@ -226,25 +229,74 @@ func TestNobodyComesBack(t *testing.T) {
 				t.Errorf("%d looks, want %d", looks, n)
 			}
 		}
-		want(0, 10*time.Minute-1)
+		want(0, time.Minute-1)
 		want(1, 1)
-		want(1, time.Hour)
+		want(2, time.Minute)
+		want(3, time.Hour)
 		c.came()
 		c.came()
 		c.left()
-		want(1, time.Hour) // somebody is connected
+		want(3, time.Hour) // somebody is connected
 		c.left()
-		want(1, 9*time.Minute)
+		want(3, time.Minute-1)
+		want(4, 1)
 		c.came()
-		want(1, time.Hour)
+		want(4, time.Hour)
 		c.left()
-		want(2, 10*time.Minute)
+		want(7, time.Hour)
 		c.came()
 		c.left()
 		c.stop()
-		want(2, time.Hour)
+		want(7, time.Hour)
 		c.came()
 		c.left()
-		want(2, time.Hour)
+		want(7, time.Hour)
 	})
+}
+
+// Somebody may come and go while it is looked.
+func TestNobodyComesBack_DuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int32
+		made := make(chan *clients, 1)
+		c := newClients(time.Minute, func(time.Duration) bool {
+			if looks.Add(1) == 1 {
+				c := <-made
+				c.came()
+				time.Sleep(10 * time.Second)
+				c.left()
+			}
+			return true
+		})
+		made <- c
+		defer c.stop()
+		time.Sleep(70*time.Second + 4*time.Minute - 1)
+		synctest.Wait()
+		if n := looks.Load(); n != 4 {
+			t.Errorf("%d looks", n)
+		}
+	})
+}
+
+// TestLonely: contract R6.
+func TestLonely(t *testing.T) {
+	bundle := t.TempDir()
+	for name, tt := range map[string]struct {
+		bundle      string
+		alone       time.Duration
+		ends, again bool
+	}{
+		"a while":                {bundle, time.Minute, false, true},
+		"for long":               {bundle, time.Hour, true, false},
+		"its bundle is gone":     {bundle + "x", time.Minute, true, true},
+		"its bundle is gone too": {bundle + "x", time.Hour, true, false},
+		"no bundle is known":     {"", time.Minute, false, true},
+		"no bundle, for long":    {"", time.Hour, true, false},
+	} {
+		ended := false
+		l := &lonely{patience: time.Hour, bundle: tt.bundle, end: func() { ended = true }}
+		if again := l.look(tt.alone); ended != tt.ends || again != tt.again {
+			t.Errorf("%s: it is ended: %v, looked again: %v", name, ended, again)
+		}
+	}
 }

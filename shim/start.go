@@ -146,7 +146,7 @@ func spawn(ctx context.Context, p bootstrap.Params, opts options.Options, listen
 		return nil, fmt.Errorf("make a pipe to the serving shim: %w", err)
 	}
 	defer func() { _ = isDone.Close() }()
-	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-socket", listener.Name()}
+	args := []string{"-namespace", p.Namespace, "-id", p.ID, "-address", p.Address, "-bundle", p.Bundle, "-socket", listener.Name()}
 	if p.Debug {
 		args = append(args, "-debug")
 	}

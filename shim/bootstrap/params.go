@@ -52,8 +52,7 @@ type Params struct {
 	// be used as a name of a file. They are empty with Version and Info.
 	ID        string
 	Namespace string
-	// Bundle is the absolute path of the container's bundle. Only ActionStart and
-	// ActionDelete have one.
+	// Bundle is the absolute path of the container's bundle. ActionServe may have none.
 	Bundle string
 	// Address and TTRPCAddress are containerd's sockets, with or without
 	// unix://. PublishBinary is containerd's binary.
@@ -130,7 +129,9 @@ func Parse(args []string, env func(string) string) (Params, error) {
 		return Params{}, badUsage(fmt.Errorf("flag -namespace: %w", err))
 	}
 	if p.Action == ActionServe {
-		p.Bundle = "" // containerd may have removed it, and who serves has a socket to remove
+		if p.Bundle != "" && !filepath.IsAbs(p.Bundle) {
+			return Params{}, badUsage(fmt.Errorf("flag -bundle: %q is not absolute", p.Bundle))
+		}
 		return p, nil
 	}
 	var err error

@@ -238,8 +238,14 @@ func TestR1_Serve(t *testing.T) {
 	if err := p.ReadStdin(never{t}); err != nil {
 		t.Fatal(err)
 	}
-	if p.Action != ActionServe || p.Socket != "/run/containerd/s/x" {
+	if p.Action != ActionServe || p.Socket != "/run/containerd/s/x" || p.Bundle != "" {
 		t.Errorf("params are %+v", p)
+	}
+	if p, err = Parse(arguments("", "-bundle", "/b/web"), env17().get); err != nil || p.Bundle != "/b/web" {
+		t.Errorf("params are %+v, %v", p, err)
+	}
+	if _, err = Parse(arguments("", "-bundle", "b"), env17().get); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a relative bundle: %v", err)
 	}
 }
 

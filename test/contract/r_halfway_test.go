@@ -72,6 +72,24 @@ func TestR1_StartKilledAtAnyMoment(t *testing.T) {
 	})
 }
 
+// containerd dies between the answer of a start and its own note of it: when it is back, it
+// knows of a bundle alone, and removes that.
+func TestR6_AShimThatNobodyKnows(t *testing.T) {
+	scripted(t, func(t *testing.T, e *harness.Env) {
+		e.MakeBundle(harness.Container{ID: "web"})
+		s := e.BeginStart(harness.Containerd24(), "web")
+		s.Tell()
+		_, err := s.Wait()
+		succeeds(t, "start", err)
+		if n := len(e.Named("containerd-shim-runsc-v1", "-socket")); n != 1 {
+			t.Fatalf("there are %d shims", n)
+		}
+		succeeds(t, "remove the bundle", os.RemoveAll(e.BundleOf("web")))
+		harness.Eventually(t, "the shim is gone", func() bool { return len(e.Named("containerd-shim-runsc-v1", "-socket")) == 0 })
+		e.CheckClean(nil)
+	})
+}
+
 // The shim dies in the middle of a create, at each step.
 func TestR2_HalfCreated(t *testing.T) {
 	for _, step := range []script.Step{script.Before, script.Sandbox, script.After} {
