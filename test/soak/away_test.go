@@ -199,7 +199,11 @@ func (l *lived) crossesAsContainer(ctx context.Context, file string) (crossing, 
 
 // crossesDying: the sandbox of a pod is killed while containerd is away.
 func (w *world) crossesDying(ctx context.Context, name string) (crossing, error) {
-	p, err := w.node.RunPod(ctx, w.podConfig(name), node.Runsc)
+	var p *node.Pod
+	err := w.withSnapshot(ctx, func(ctx context.Context) (err error) {
+		p, err = w.node.RunPod(ctx, w.podConfig(name), node.Runsc)
+		return err
+	})
 	if err != nil {
 		return crossing{}, err
 	}

@@ -68,7 +68,7 @@ func (w *world) quietly(ctx context.Context, name string, at time.Duration, all 
 			return m, err
 		}
 	}
-	deadline := time.Now().Add(callTime)
+	deadline, first := time.Now().Add(callTime), ""
 	for {
 		m = moment{name: name, at: at, node: w.kinds()}
 		for _, l := range all {
@@ -82,8 +82,12 @@ func (w *world) quietly(ctx context.Context, name string, at time.Duration, all 
 		if why == "" {
 			return m, nil
 		}
+		// To look for long makes a shim's log, and its memory, more.
+		if first == "" {
+			first = why
+		}
 		if time.Now().After(deadline) {
-			return m, fmt.Errorf("%s, for %s: %s", name, callTime, why)
+			return m, fmt.Errorf("%s: %s\nand after %s: %s", name, first, callTime, why)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (w *world) once(ctx context.Context, do func(context.Context) error) (sure 
 	if err != nil {
 		return true, err
 	}
-	err = do(ctx)
+	err = w.withSnapshot(ctx, do)
 	return w.eras.still(era), err
 }
 
