@@ -44,6 +44,8 @@ type Driver struct {
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
+	// creating counts the creates that are at it by the paths of their locks.
+	creating map[string]int
 	// said is what each sandbox's log has had of what it does not do.
 	said map[string][]string
 }
@@ -54,7 +56,7 @@ func New(r *reaper.Reaper) *Driver {
 	runc.Monitor = r
 	return &Driver{
 		reaper: r, questions: make(chan struct{}, maxQuestions), spare: newSpare(),
-		sandboxes: map[string]*sandbox{}, said: map[string][]string{},
+		sandboxes: map[string]*sandbox{}, creating: map[string]int{}, said: map[string][]string{},
 	}
 }
 

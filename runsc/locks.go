@@ -3,16 +3,29 @@ package runsc
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/containerd/log"
-	"golang.org/x/sys/unix"
 
 	"containerd-shim-runsc/utils/safe"
 )
+
+// creates keeps the container's lock from being taken for a stray one, until it is called: a
+// create makes the lock before it makes the state.
+func (c *Container) creates() (done func()) {
+	lock := c.stateFiles(c.id)[1]
+	c.driver.mu.Lock()
+	defer c.driver.mu.Unlock()
+	c.driver.creating[lock]++
+	return func() {
+		c.driver.mu.Lock()
+		defer c.driver.mu.Unlock()
+		if c.driver.creating[lock]--; c.driver.creating[lock] == 0 {
+			delete(c.driver.creating, lock)
+		}
+	}
+}
 
 // tidyLocks is removeStrayLocks after a start, for which its outcome does not matter.
 func (c *Container) tidyLocks(ctx context.Context) {
@@ -23,49 +36,36 @@ func (c *Container) tidyLocks(ctx context.Context) {
 	}
 }
 
-// removeStrayLocks removes the locks of containers of the sandbox that are gone. A start or a
-// delete of runsc's looks at all containers of the sandbox, and makes the lock anew of one
-// that is deleted in that moment; so that none stays, this is done after each of them.
+// removeStrayLocks removes the locks of containers of the sandbox that are gone. A start of a
+// container that joins a sandbox, and a delete, look at all containers of the sandbox, and
+// make the lock anew of one that is deleted in that moment; so this comes after each of them.
+// As long as the sandbox is there, it is for the shim that alone creates containers in it.
 func (c *Container) removeStrayLocks() error {
+	// A create that comes to a sandbox that is gone fails, and needs no lock.
+	if exists(c.stateFiles(c.sandboxID)[0]) {
+		if s := c.sandbox(); s == nil || s.stranger {
+			return nil
+		}
+	}
 	locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.sandboxID+".lock"))
 	if err != nil {
 		return err
 	}
-	// When the sandbox is gone no container of it is being created.
-	gone := !exists(c.stateFiles(c.sandboxID)[0])
 	var errs []error
 	for _, lock := range locks {
-		state := strings.TrimSuffix(lock, ".lock") + ".state"
-		switch {
-		case exists(state):
-		case gone:
-			errs = append(errs, remove(lock))
-		default:
-			errs = append(errs, removeUnheld(lock, state))
-		}
+		errs = append(errs, c.driver.removeStray(lock))
 	}
 	return errors.Join(errs...)
 }
 
-// removeUnheld removes a lock, unless somebody holds it or there is its state by now: a
-// create takes the lock before it makes the state.
-func removeUnheld(lock, state string) error {
-	f, err := os.OpenFile(lock, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", lock, err)
-	}
-	if exists(state) {
+// removeStray removes a lock, if it has no state and none is being made.
+func (d *Driver) removeStray(lock string) error {
+	d.mu.Lock()
+	creating := d.creating[lock] > 0
+	d.mu.Unlock()
+	// In this order: a create that has ended meanwhile has left its state. One that begins here,
+	// with the id of an earlier container, loses a lock that the next command makes anew.
+	if creating || exists(strings.TrimSuffix(lock, ".lock")+".state") {
 		return nil
 	}
 	return remove(lock)

@@ -4,8 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestStrayLocks: contract R6.
@@ -29,14 +27,8 @@ func TestStrayLocks(t *testing.T) {
 		"of one called as a glob": put("*+_sandbox:pod+.lock"),
 		"of another, longer":      put("pod+_sandbox:pod+x+.lock"),
 	}
-	held, err := os.Open(locks["of one that is created"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Close()
-	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	c.joined = newSandbox(0)
+	created := c.driver.Container("new", "pod", t.TempDir(), Config{Root: root}).creates()
 	check := func(gone ...string) {
 		t.Helper()
 		if err := c.removeStrayLocks(); err != nil {
@@ -54,44 +46,28 @@ func TestStrayLocks(t *testing.T) {
 			}
 		}
 	}
+	// Others may create containers in a sandbox that is not this shim's.
+	c.joined.stranger = true
+	check()
+	c.joined.stranger = false
 	check("of one that is gone", "of one called as a glob")
-	// Nothing can be created in a sandbox that is gone.
+	again := c.driver.Container("new", "pod", t.TempDir(), Config{Root: root}).creates()
+	created()
+	check()
+	again()
+	check("of one that is created")
+	// What is left when the sandbox is gone can be removed by anybody.
+	c.joined = nil
+	check()
 	if err := os.Remove(sandbox); err != nil {
 		t.Fatal(err)
 	}
-	check("of the sandbox", "of one that is created")
+	check("of the sandbox")
 	if err := os.Remove(alive); err != nil {
 		t.Fatal(err)
 	}
 	check("of a container")
-}
-
-// A lock that a create has meanwhile made a state for, or that leads elsewhere, stays.
-func TestStrayLocks_OfACreate(t *testing.T) {
-	dir := t.TempDir()
-	lock, state, elsewhere := filepath.Join(dir, "l"), filepath.Join(dir, "s"), filepath.Join(dir, "e")
-	for _, path := range []string{lock, state, elsewhere} {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := removeUnheld(lock, state); err != nil || !exists(lock) {
-		t.Errorf("the lock is there: %v, %v", exists(lock), err)
-	}
-	if err := os.Remove(state); err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink(elsewhere, link); err != nil {
-		t.Fatal(err)
-	}
-	if err := removeUnheld(link, state); err == nil || !exists(elsewhere) {
-		t.Errorf("what the link leads to is there: %v, %v", exists(elsewhere), err)
-	}
-	if err := removeUnheld(lock, state); err != nil || exists(lock) {
-		t.Errorf("the lock is there: %v, %v", exists(lock), err)
-	}
-	if err := removeUnheld(lock, state); err != nil {
-		t.Error(err)
+	if len(c.driver.creating) != 0 {
+		t.Errorf("it takes %v for being created", c.driver.creating)
 	}
 }
