@@ -31,9 +31,11 @@ func (g *guest) where() string {
 // what there is of it was removed.
 func (w *world) create(ctx context.Context, p *node.Pod, config *runtimeapi.ContainerConfig) (*guest, error) {
 	g := &guest{w: w, begun: time.Now()}
-	sure, err := w.once(ctx, func(ctx context.Context) (err error) {
-		g.Container, err = p.Create(ctx, config)
-		return err
+	sure, err := w.once(ctx, func(ctx context.Context) error {
+		return w.withSnapshot(ctx, func(ctx context.Context) (err error) {
+			g.Container, err = p.Create(ctx, config)
+			return err
+		})
 	})
 	switch {
 	case err == nil:

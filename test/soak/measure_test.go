@@ -82,7 +82,7 @@ func (w *world) quietly(ctx context.Context, name string, at time.Duration, all 
 		if why == "" {
 			return m, nil
 		}
-		// To look for long makes a shim's log, and its memory, more.
+		// Looking makes a shim's log and memory grow, so the first difference is what counts.
 		if first == "" {
 			first = why
 		}

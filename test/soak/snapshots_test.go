@@ -2,12 +2,14 @@ package soak
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // inTheWay is what containerd says when the folder that it has for the next snapshot is
@@ -15,26 +17,50 @@ import (
 // snapshot is there. It makes no other one until the folder is gone.
 var inTheWay = regexp.MustCompile(`failed to rename: rename (\S+)/new-\d+ (\S+/\d+): (?:file exists|directory not empty)`)
 
-// withSnapshot does something for which containerd makes a snapshot. A folder that is in the
-// way is removed.
+// withSnapshot does something for which containerd makes a snapshot, and again when a folder
+// was in the way.
 func (w *world) withSnapshot(ctx context.Context, do func(context.Context) error) error {
 	for {
 		err := do(ctx)
-		if err == nil || !w.clears(err.Error()) {
+		if err == nil || !w.makesWay(err.Error()) {
 			return err
 		}
-		w.tally.add("snapshots that containerd half made when it was killed", 1)
 	}
 }
 
-// clears removes the folder that is in the way, if the text says so.
-func (w *world) clears(text string) bool {
+// makesWay tells whether a text says that a folder is in the way, and removes that. Another
+// may have removed it before, and containerd have made its snapshot there: such a folder is
+// newer.
+func (w *world) makesWay(text string) bool {
+	w.clearing.Lock()
+	defer w.clearing.Unlock()
 	m := inTheWay.FindStringSubmatch(text)
-	return m != nil && w.eras.killed() && filepath.Dir(m[2]) == m[1] &&
-		strings.HasPrefix(m[2], filepath.Join(w.node.Dir(), "root")+"/") && os.RemoveAll(m[2]) == nil
+	if m == nil || filepath.Dir(m[2]) != m[1] || !strings.HasPrefix(m[2], filepath.Join(w.node.Dir(), "root")+"/") {
+		return false
+	}
+	fi, err := os.Lstat(m[2])
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !fi.ModTime().Before(w.eras.killed()) {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	// At once: an empty folder can be renamed onto.
+	aside := w.path("half-made")
+	if os.Rename(m[2], aside) != nil || os.RemoveAll(aside) != nil {
+		return false
+	}
+	w.tally.add("snapshots that containerd half made when it was killed", 1)
+	return true
 }
 
-// killed tells whether containerd was killed before.
-func (e *eras) killed() bool {
-	return slices.ContainsFunc(e.all(), func(g gap) bool { return g.signal == syscall.SIGKILL })
+// killed returns when containerd was back after it was killed last.
+func (e *eras) killed() time.Time {
+	var at time.Time
+	for _, g := range e.all() {
+		if g.signal == syscall.SIGKILL {
+			at = g.back
+		}
+	}
+	return at
 }

@@ -90,9 +90,11 @@ func (w *world) receive(ctx context.Context, kind visit, name string, random *ra
 // runPod runs a pod. errInterrupted tells that containerd ended in the middle of it: what
 // it knows of the pod was removed.
 func (w *world) runPod(ctx context.Context, config *runtimeapi.PodSandboxConfig) (p *node.Pod, err error) {
-	sure, err := w.once(ctx, func(ctx context.Context) (err error) {
-		p, err = w.node.RunPod(ctx, config, node.Runsc)
-		return err
+	sure, err := w.once(ctx, func(ctx context.Context) error {
+		return w.withSnapshot(ctx, func(ctx context.Context) (err error) {
+			p, err = w.node.RunPod(ctx, config, node.Runsc)
+			return err
+		})
 	})
 	if err == nil || sure {
 		return p, err

@@ -41,7 +41,9 @@ type world struct {
 	// place is held for reading by who looks at the node itself, and locked when its
 	// containerd changes.
 	place sync.RWMutex
-	tally tally
+	// clearing is locked by who makes way for a snapshot.
+	clearing sync.Mutex
+	tally    tally
 	// failed ends the load: each worker after what it is at.
 	failed atomic.Bool
 	jobs   atomic.Int64
@@ -123,7 +125,7 @@ func (w *world) once(ctx context.Context, do func(context.Context) error) (sure 
 	if err != nil {
 		return true, err
 	}
-	err = w.withSnapshot(ctx, do)
+	err = do(ctx)
 	return w.eras.still(era), err
 }
 
