@@ -20,46 +20,69 @@ type clients struct {
 	n  int
 	// none is closed when nobody is connected.
 	none chan struct{}
-	// since is when the last one went.
+	// since is when the last one went, or there was none yet.
 	since time.Time
-	// alone is called after each interval in which nobody was connected, until it says that
-	// it need not be, or stopped is set.
-	alone    func(time.Duration) (again bool)
+	// alone is called after each interval in which nobody was connected.
+	alone    func(time.Duration) opinion
+	end      func()
 	interval time.Duration
 	timer    *time.Timer
 	stopped  bool
 }
 
+// opinion is what is thought of a shim that nobody is connected to.
+type opinion struct {
+	// end says that it should end, again that it should be looked at again.
+	end, again bool
+}
+
 // newClients returns the clients, of which there is none yet. alone is told after each
-// interval for how long nobody is connected, until it says that this is enough or the
-// clients are stopped; and anew when somebody was there.
-func newClients(interval time.Duration, alone func(time.Duration) (again bool)) *clients {
+// interval for how long nobody has been connected, until it is not to be asked again or the
+// clients are stopped; and anew when somebody was there. If it says so, end is called.
+func newClients(interval time.Duration, alone func(time.Duration) opinion, end func()) *clients {
 	none := make(chan struct{})
 	close(none)
-	c := &clients{none: none, since: time.Now(), alone: alone, interval: interval}
-	c.mu.Lock() // the timer needs itself
+	c := &clients{none: none, since: time.Now(), alone: alone, end: end, interval: interval}
+	c.mu.Lock() // for c.timer, which look uses
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(interval, func() { safe.Run("look whether the shim is needed", c.look) })
 	return c
 }
 
+// look asks alone, and counts what it says only if nobody has come meanwhile.
 func (c *clients) look() {
 	since, alone := c.aloneSince()
-	if !alone || !c.alone(time.Since(since)) {
+	if !alone {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// If somebody has come and gone meanwhile, the timer is set.
-	if c.n == 0 && c.since.Equal(since) && !c.stopped {
-		c.timer.Reset(c.interval)
+	o := c.alone(time.Since(since))
+	if !c.stillAlone(since, o.again) {
+		return
+	}
+	if o.end {
+		c.end()
 	}
 }
 
+// aloneSince tells whether nobody is connected, and since when.
 func (c *clients) aloneSince() (since time.Time, alone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.since, c.n == 0 && !c.stopped
+}
+
+// stillAlone tells whether nobody has been connected since then, and if so, has it looked at
+// again. If somebody has come and gone the timer is set.
+func (c *clients) stillAlone(since time.Time, again bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n > 0 || c.stopped || !c.since.Equal(since) {
+		return false
+	}
+	if again {
+		c.timer.Reset(c.interval)
+	}
+	return true
 }
 
 // stop ends the calls of alone.

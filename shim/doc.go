@@ -25,11 +25,11 @@
 // up. In a FIFO lines are cut at 4 KiB, but for errors, which have the stacks of
 // panics. A crash of the process is printed past the queue.
 //
-// A shim without a task ends when containerd asks for it. It ends by itself when nobody was
-// connected for 10 minutes, as a containerd that dies between its start and its create
-// would leave it for ever; or for 3 s, if the bundle that it was started for is gone, which
-// a containerd that knows nothing of it removes, or if its start was killed before it was
-// done. So ends one whose last delete has lost its caller.
+// A shim without a task ends when containerd asks for it. It ends by itself when nobody has
+// been connected for 10 minutes, as a containerd that dies between its start and its create
+// would leave it for ever; or for 3 s, if its start was killed before it was done. Every 3 s
+// it looks whether the bundle is gone that it was started for, and ends then too. So ends
+// one whose last delete has lost its caller.
 // Where nobody has asked, events that cannot be delivered keep the process, though not its
 // socket, for 10 minutes more.
 //

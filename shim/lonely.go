@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
@@ -24,34 +25,32 @@ const (
 	lonelyLook = orphanhood
 )
 
-// lonely ends a shim that nobody is connected to, after a time, and earlier if the bundle is
-// gone for which it was started: a containerd that dies between the answer of a start and
-// its own note of it knows nothing of the shim when it is back, and removes the bundle.
+// lonely is how a shim that nobody is connected to, and that has no task, finds that it is
+// not needed: after a time, and earlier if the bundle is gone for which it was started. A
+// containerd that ends itself just when a start is done removes the bundle, and neither it
+// nor the next one knows of the shim.
 type lonely struct {
 	patience time.Duration
-	bundle   string // or "", if it is not known
-	// end ends the shim, if it has no task.
-	end func()
+	bundle   string
+	// looking is set while somebody looks at the bundle, which may hang.
+	looking atomic.Bool
 }
 
-// look is called when nobody was connected for a time, and says whether to call it again
-// after another one.
-func (l *lonely) look(alone time.Duration) (again bool) {
+// look is called when nobody has been connected for a time.
+func (l *lonely) look(alone time.Duration) opinion {
 	over := alone >= l.patience
-	if over || l.unfounded() {
-		l.end()
-	}
-	return !over
+	return opinion{end: over || l.unfounded(), again: !over}
 }
 
 // unfounded tells whether the bundle is gone.
 func (l *lonely) unfounded() bool {
-	if l.bundle == "" {
+	if !l.looking.CompareAndSwap(false, true) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lonelyLook)
 	defer cancel()
 	err := safe.DoWithin(ctx, "look at "+l.bundle, func() error {
+		defer l.looking.Store(false)
 		_, err := os.Lstat(l.bundle)
 		return err
 	})

@@ -199,7 +199,7 @@ func TestAStateThatIsNone(t *testing.T) {
 }
 
 func TestClientsGoFirst(t *testing.T) {
-	c := newClients(time.Hour, func(time.Duration) bool { return false })
+	c := newClients(time.Hour, func(time.Duration) opinion { return opinion{} }, func() {})
 	defer c.stop()
 	c.wait(t.Context()) // nobody is there
 	a, b := net.Pipe()
@@ -217,10 +217,10 @@ func TestClientsGoFirst(t *testing.T) {
 func TestNobodyComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
-		c := newClients(time.Minute, func(alone time.Duration) bool {
+		c := newClients(time.Minute, func(alone time.Duration) opinion {
 			looks.Add(1)
-			return alone < 3*time.Minute
-		})
+			return opinion{again: alone < 3*time.Minute}
+		}, func() { t.Error("it ends") })
 		want := func(n int32, after time.Duration) {
 			t.Helper()
 			time.Sleep(after)
@@ -254,49 +254,77 @@ func TestNobodyComesBack(t *testing.T) {
 	})
 }
 
-// Somebody may come and go while it is looked.
+// What is thought of it while somebody comes does not count.
 func TestNobodyComesBack_DuringALook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var looks atomic.Int32
-		made := make(chan *clients, 1)
-		c := newClients(time.Minute, func(time.Duration) bool {
-			if looks.Add(1) == 1 {
-				c := <-made
-				c.came()
-				time.Sleep(10 * time.Second)
-				c.left()
-			}
-			return true
+	for name, tt := range map[string]struct {
+		comes, leaves bool
+		looks, ends   int32
+	}{
+		"nobody comes":             {looks: 4, ends: 4},     // at 60, 130, 200, 270 s
+		"somebody comes and stays": {comes: true, looks: 1}, // at 60 s
+		"somebody comes and goes":  {true, true, 4, 3},      // at 60, 125, 195, 265 s
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var looks, ends atomic.Int32
+				made := make(chan *clients, 1)
+				c := newClients(time.Minute, func(time.Duration) opinion {
+					if looks.Add(1) == 1 {
+						c := <-made
+						if tt.comes {
+							c.came()
+						}
+						time.Sleep(5 * time.Second)
+						if tt.leaves {
+							c.left()
+						}
+						time.Sleep(5 * time.Second)
+					} else {
+						time.Sleep(10 * time.Second)
+					}
+					return opinion{end: true, again: true}
+				}, func() { ends.Add(1) })
+				made <- c
+				defer c.stop()
+				time.Sleep(280*time.Second + 1)
+				synctest.Wait()
+				if looks.Load() != tt.looks || ends.Load() != tt.ends {
+					t.Errorf("%d looks, %d ends", looks.Load(), ends.Load())
+				}
+			})
 		})
-		made <- c
-		defer c.stop()
-		time.Sleep(70*time.Second + 4*time.Minute - 1)
-		synctest.Wait()
-		if n := looks.Load(); n != 4 {
-			t.Errorf("%d looks", n)
-		}
-	})
+	}
 }
 
 // TestLonely: contract R6.
 func TestLonely(t *testing.T) {
 	bundle := t.TempDir()
+	file := filepath.Join(bundle, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
-		bundle      string
-		alone       time.Duration
-		ends, again bool
+		bundle string
+		alone  time.Duration
+		want   opinion
 	}{
-		"a while":                {bundle, time.Minute, false, true},
-		"for long":               {bundle, time.Hour, true, false},
-		"its bundle is gone":     {bundle + "x", time.Minute, true, true},
-		"its bundle is gone too": {bundle + "x", time.Hour, true, false},
-		"no bundle is known":     {"", time.Minute, false, true},
-		"no bundle, for long":    {"", time.Hour, true, false},
+		"a while":                {bundle, time.Minute, opinion{again: true}},
+		"for long":               {bundle, time.Hour, opinion{end: true}},
+		"its bundle is gone":     {bundle + "x", time.Minute, opinion{end: true, again: true}},
+		"it is gone, for long":   {bundle + "x", time.Hour, opinion{end: true}},
+		"it cannot be looked at": {filepath.Join(file, "x"), time.Minute, opinion{again: true}},
 	} {
-		ended := false
-		l := &lonely{patience: time.Hour, bundle: tt.bundle, end: func() { ended = true }}
-		if again := l.look(tt.alone); ended != tt.ends || again != tt.again {
-			t.Errorf("%s: it is ended: %v, looked again: %v", name, ended, again)
+		l := &lonely{patience: time.Hour, bundle: tt.bundle}
+		for range 2 {
+			if got := l.look(tt.alone); got != tt.want {
+				t.Errorf("%s: %+v", name, got)
+			}
 		}
+	}
+	// Nobody waits for one look beside another that hangs.
+	l := &lonely{patience: time.Hour, bundle: bundle + "x"}
+	l.looking.Store(true)
+	if got := l.look(time.Minute); got != (opinion{again: true}) {
+		t.Errorf("while another looks: %+v", got)
 	}
 }

@@ -52,7 +52,7 @@ type Params struct {
 	// be used as a name of a file. They are empty with Version and Info.
 	ID        string
 	Namespace string
-	// Bundle is the absolute path of the container's bundle. ActionServe may have none.
+	// Bundle is the absolute path of the container's bundle.
 	Bundle string
 	// Address and TTRPCAddress are containerd's sockets, with or without
 	// unix://. PublishBinary is containerd's binary.
@@ -129,8 +129,9 @@ func Parse(args []string, env func(string) string) (Params, error) {
 		return Params{}, badUsage(fmt.Errorf("flag -namespace: %w", err))
 	}
 	if p.Action == ActionServe {
-		if p.Bundle != "" && !filepath.IsAbs(p.Bundle) {
-			return Params{}, badUsage(fmt.Errorf("flag -bundle: %q is not absolute", p.Bundle))
+		// Its working directory may be gone.
+		if !filepath.IsAbs(p.Bundle) {
+			return Params{}, badUsage(fmt.Errorf("flag -bundle: want an absolute path to serve, have %q", p.Bundle))
 		}
 		return p, nil
 	}

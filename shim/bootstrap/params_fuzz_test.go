@@ -36,7 +36,7 @@ func FuzzArguments(f *testing.F) {
 				t.Errorf("the name %q", name)
 			}
 		}
-		if !filepath.IsAbs(p.Bundle) && (p.Bundle != "" || p.Action != ActionServe) {
+		if !filepath.IsAbs(p.Bundle) {
 			t.Errorf("the bundle %q of action %q", p.Bundle, p.Action)
 		}
 		path := SocketPath(p, p.ID)

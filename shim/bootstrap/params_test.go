@@ -231,21 +231,20 @@ func TestR2_DeleteOfEveryContainerd(t *testing.T) {
 }
 
 func TestR1_Serve(t *testing.T) {
-	p, err := Parse(arguments("", "-socket", "/run/containerd/s/x", "-debug-socket", "/d"), env17().get)
+	p, err := Parse(arguments("", "-bundle", "/b/web", "-socket", "/run/containerd/s/x", "-debug-socket", "/d"), env17().get)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.ReadStdin(never{t}); err != nil {
 		t.Fatal(err)
 	}
-	if p.Action != ActionServe || p.Socket != "/run/containerd/s/x" || p.Bundle != "" {
+	if p.Action != ActionServe || p.Socket != "/run/containerd/s/x" || p.Bundle != "/b/web" {
 		t.Errorf("params are %+v", p)
 	}
-	if p, err = Parse(arguments("", "-bundle", "/b/web"), env17().get); err != nil || p.Bundle != "/b/web" {
-		t.Errorf("params are %+v, %v", p, err)
-	}
-	if _, err = Parse(arguments("", "-bundle", "b"), env17().get); !errdefs.IsInvalidArgument(err) {
-		t.Errorf("a relative bundle: %v", err)
+	for _, bundle := range []string{"b", ""} {
+		if _, err := Parse(arguments("", "-bundle", bundle), env17().get); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("the bundle %q: %v", bundle, err)
+		}
 	}
 }
 

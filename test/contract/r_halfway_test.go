@@ -72,8 +72,8 @@ func TestR1_StartKilledAtAnyMoment(t *testing.T) {
 	})
 }
 
-// containerd dies between the answer of a start and its own note of it: when it is back, it
-// knows of a bundle alone, and removes that.
+// containerd ends itself just when a start is done: it removes the bundle, and neither it nor
+// the next one knows of the shim.
 func TestR6_AShimThatNobodyKnows(t *testing.T) {
 	scripted(t, func(t *testing.T, e *harness.Env) {
 		e.MakeBundle(harness.Container{ID: "web"})
