@@ -40,7 +40,8 @@
 // When the sandbox is gone and the nearer source says nothing within a grace
 // period, the process was killed with it: 137.
 //
-// # Locks
+// # Mutexes
 //
-// Driver.mu guards a map and is never held across a command.
+// Driver.mu guards the driver's maps and what a container has joined, and is never held
+// across a command or a look at a file.
 package runsc

@@ -44,7 +44,7 @@ type Driver struct {
 
 	mu        sync.Mutex
 	sandboxes map[string]*sandbox
-	// creating counts the creates that are at it by the paths of their locks.
+	// creating counts the creates in flight by the paths of their containers' locks.
 	creating map[string]int
 	// said is what each sandbox's log has had of what it does not do.
 	said map[string][]string

@@ -33,7 +33,6 @@ type CreateOptions struct {
 // sandbox. It returns the id of the sandbox process on the host and, with a
 // terminal, the terminal's master. A failed Create leaves nothing of runsc's.
 func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, master *os.File, err error) {
-	defer c.creates()()
 	limits, restore, err := c.adapt(ctx, opts.Spec)
 	if err != nil {
 		return 0, nil, fmt.Errorf("runsc create %s: %w", c.name, err)
@@ -63,7 +62,9 @@ func (c *Container) Create(ctx context.Context, opts CreateOptions) (pid int, ma
 
 	hold := c.driver.reaper.Hold()
 	defer hold.Release()
+	created := c.markCreating()
 	defer func() {
+		created()
 		if err != nil {
 			err = errors.Join(err, c.undoCreate(ctx))
 		}

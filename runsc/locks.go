@@ -5,26 +5,27 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/containerd/log"
 
 	"containerd-shim-runsc/utils/safe"
 )
 
-// creates keeps the container's lock from being taken for a stray one, until it is called: a
-// create makes the lock before it makes the state.
-func (c *Container) creates() (done func()) {
+// markCreating keeps the container's lock from being taken for a stray one until done is
+// called, once or more often: a create makes the lock before it makes the state.
+func (c *Container) markCreating() (done func()) {
 	lock := c.stateFiles(c.id)[1]
 	c.driver.mu.Lock()
 	defer c.driver.mu.Unlock()
 	c.driver.creating[lock]++
-	return func() {
+	return sync.OnceFunc(func() {
 		c.driver.mu.Lock()
 		defer c.driver.mu.Unlock()
 		if c.driver.creating[lock]--; c.driver.creating[lock] == 0 {
 			delete(c.driver.creating, lock)
 		}
-	}
+	})
 }
 
 // tidyLocks is removeStrayLocks after a start, for which its outcome does not matter.
@@ -37,15 +38,14 @@ func (c *Container) tidyLocks(ctx context.Context) {
 }
 
 // removeStrayLocks removes the locks of containers of the sandbox that are gone. A start of a
-// container that joins a sandbox, and a delete, look at all containers of the sandbox, and
-// make the lock anew of one that is deleted in that moment; so this comes after each of them.
-// As long as the sandbox is there, it is for the shim that alone creates containers in it.
+// container that joins a sandbox, a create that fails, and a delete look at all containers of
+// the sandbox, and make the lock anew of one that is deleted in that moment; so this comes
+// after each of them. As long as the sandbox is there, only the shim that made it removes
+// them, as it knows of the creates.
 func (c *Container) removeStrayLocks() error {
 	// A create that comes to a sandbox that is gone fails, and needs no lock.
-	if exists(c.stateFiles(c.sandboxID)[0]) {
-		if s := c.sandbox(); s == nil || s.stranger {
-			return nil
-		}
+	if exists(c.stateFiles(c.sandboxID)[0]) && !c.driver.made(c.sandboxID) {
+		return nil
 	}
 	locks, err := filepath.Glob(filepath.Join(c.runc.Root, "*_sandbox:"+c.sandboxID+".lock"))
 	if err != nil {
@@ -56,6 +56,14 @@ func (c *Container) removeStrayLocks() error {
 		errs = append(errs, c.driver.removeStray(lock))
 	}
 	return errors.Join(errs...)
+}
+
+// made tells whether this shim has made the sandbox.
+func (d *Driver) made(sandboxID string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.sandboxes[sandboxID]
+	return s != nil && !s.stranger
 }
 
 // removeStray removes a lock, if it has no state and none is being made.
