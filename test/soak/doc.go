@@ -30,8 +30,9 @@
 //
 // containerd itself forgets things when it is killed in the middle of them: a status that it
 // was told and had not written down (its own log proves it), a bundle that it was removing,
-// the network namespace of a pod that it was making. These are recognized one by one, in the
-// functions wasTold, halfRemoved and forgotten, counted in the table, and nothing else is
+// the network namespace of a pod that it was making, and a snapshot that it was making, whose
+// folder makes every later one fail. These are recognized one by one, in the functions
+// wasTold, halfRemoved, forgotten and makesWay, counted in the table, and nothing else is
 // excused. A pod that is paused is ended by containerd's CRI plugin when that begins, so it is
 // the container without a pod that is paused across a restart.
 //
@@ -55,5 +56,6 @@
 //   - visitors_test.go: the pods that come and go, visits_test.go: what happens to them;
 //   - guest_test.go: the containers of the CRI that come and go;
 //   - job_test.go: execs through containerd's API; plain_test.go: the container of that API;
+//   - snapshots_test.go: what makes way for snapshots;
 //   - lines_test.go: numbered lines; measure_test.go: what the shims hold, and the table.
 package soak

@@ -17,25 +17,33 @@ import (
 // snapshot is there. It makes no other one until the folder is gone.
 var inTheWay = regexp.MustCompile(`failed to rename: rename (\S+)/new-\d+ (\S+/\d+): (?:file exists|directory not empty)`)
 
+// mostTries is how often something that needs a snapshot is done at most: others that wait
+// for one may find the same folder.
+const mostTries = 20
+
 // withSnapshot does something for which containerd makes a snapshot, and again when a folder
 // was in the way.
-func (w *world) withSnapshot(ctx context.Context, do func(context.Context) error) error {
-	for {
-		err := do(ctx)
-		if err == nil || !w.makesWay(err.Error()) {
+func (w *world) withSnapshot(ctx context.Context, do func(context.Context) error) (err error) {
+	for range mostTries {
+		era, gone := w.eras.now(ctx)
+		if gone != nil {
+			return gone
+		}
+		if err = do(ctx); err == nil || !w.makesWay(era, err.Error()) {
 			return err
 		}
 	}
+	return err
 }
 
-// makesWay tells whether a text says that a folder is in the way, and removes that. Another
-// may have removed it before, and containerd have made its snapshot there: such a folder is
-// newer.
-func (w *world) makesWay(text string) bool {
+// makesWay tells whether a text that containerd said in this era says that a folder is in the
+// way, and removes that. Another may have removed it before, and containerd have made its
+// snapshot there: such a folder is newer.
+func (w *world) makesWay(era int, text string) bool {
 	w.clearing.Lock()
 	defer w.clearing.Unlock()
 	m := inTheWay.FindStringSubmatch(text)
-	if m == nil || filepath.Dir(m[2]) != m[1] || !strings.HasPrefix(m[2], filepath.Join(w.node.Dir(), "root")+"/") {
+	if m == nil || !w.eras.still(era) || filepath.Dir(m[2]) != m[1] || !strings.HasPrefix(m[2], filepath.Join(w.node.Dir(), "root")+"/") {
 		return false
 	}
 	fi, err := os.Lstat(m[2])
@@ -54,11 +62,11 @@ func (w *world) makesWay(text string) bool {
 	return true
 }
 
-// killed returns when containerd was back after it was killed last.
+// killed returns when containerd was back after it was killed last, or no time.
 func (e *eras) killed() time.Time {
 	var at time.Time
 	for _, g := range e.all() {
-		if g.signal == syscall.SIGKILL {
+		if g.signal == syscall.SIGKILL && !g.back.IsZero() {
 			at = g.back
 		}
 	}
