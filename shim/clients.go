@@ -22,8 +22,8 @@ type clients struct {
 	none chan struct{}
 	// since is when the last one went, or there was none yet.
 	since time.Time
-	// alone is called after each interval in which nobody was connected.
-	alone    func(time.Duration) opinion
+	// judge is called after each interval in which nobody was connected.
+	judge    func(alone time.Duration) opinion
 	end      func()
 	interval time.Duration
 	timer    *time.Timer
@@ -36,26 +36,26 @@ type opinion struct {
 	end, again bool
 }
 
-// newClients returns the clients, of which there is none yet. alone is told after each
+// newClients returns the clients, of which there is none yet. judge is told after each
 // interval for how long nobody has been connected, until it is not to be asked again or the
 // clients are stopped; and anew when somebody was there. If it says so, end is called.
-func newClients(interval time.Duration, alone func(time.Duration) opinion, end func()) *clients {
+func newClients(interval time.Duration, judge func(alone time.Duration) opinion, end func()) *clients {
 	none := make(chan struct{})
 	close(none)
-	c := &clients{none: none, since: time.Now(), alone: alone, end: end, interval: interval}
+	c := &clients{none: none, since: time.Now(), judge: judge, end: end, interval: interval}
 	c.mu.Lock() // for c.timer, which look uses
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(interval, func() { safe.Run("look whether the shim is needed", c.look) })
 	return c
 }
 
-// look asks alone, and counts what it says only if nobody has come meanwhile.
+// look asks judge, and counts what it says only if nobody has come meanwhile.
 func (c *clients) look() {
 	since, alone := c.aloneSince()
 	if !alone {
 		return
 	}
-	o := c.alone(time.Since(since))
+	o := c.judge(time.Since(since))
 	if !c.stillAlone(since, o.again) {
 		return
 	}
@@ -85,7 +85,7 @@ func (c *clients) stillAlone(since time.Time, again bool) bool {
 	return true
 }
 
-// stop ends the calls of alone.
+// stop ends the calls of judge.
 func (c *clients) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,7 @@
 //
 //   - shim.go: Main and the choice between those;
 //   - start.go, serve.go, delete.go, info.go: one each; place.go, log.go, logqueue.go,
-//     memory.go and clients.go go with the serving process;
+//     memory.go, clients.go and lonely.go go with the serving process;
 //   - wire.go: the only place that knows both proc and runsc;
 //   - forward.go: a sandbox's port-forward;
 //   - state.go: what is kept in a bundle for delete.
@@ -27,10 +27,9 @@
 //
 // A shim without a task ends when containerd asks for it. It ends by itself when nobody has
 // been connected for 10 minutes, as a containerd that dies between its start and its create
-// would leave it for ever; or for 3 s, if its start was killed before it was done. Every 3 s
-// it looks whether the bundle is gone that it was started for, and ends then too. So ends
-// one whose last delete has lost its caller.
-// Where nobody has asked, events that cannot be delivered keep the process, though not its
+// would leave it for ever; or for 3 s, if its start was killed before it was done. Meanwhile
+// it looks every 3 s whether the bundle is gone that it was started for, and ends then too.
+// One whose last delete has lost its caller ends at once. Where nobody has asked, events that cannot be delivered keep the process, though not its
 // socket, for 10 minutes more.
 //
 // The packages below it:

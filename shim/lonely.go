@@ -25,10 +25,10 @@ const (
 	lonelyLook = orphanhood
 )
 
-// lonely is how a shim that nobody is connected to, and that has no task, finds that it is
-// not needed: after a time, and earlier if the bundle is gone for which it was started. A
-// containerd that ends itself just when a start is done removes the bundle, and neither it
-// nor the next one knows of the shim.
+// lonely is how a shim that nobody is connected to finds that it is not needed, but for the
+// tasks that it may have: after a time, and earlier if the bundle is gone for which it was
+// started. A containerd that ends itself just when a start is done removes the bundle, and
+// neither it nor the next one knows of the shim.
 type lonely struct {
 	patience time.Duration
 	bundle   string

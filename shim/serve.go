@@ -80,8 +80,8 @@ func serve(ctx context.Context, p bootstrap.Params) error {
 		},
 	})
 	// A containerd that died before it has created a task does not end the shim either.
-	alone := &lonely{patience: patience, bundle: p.Bundle}
-	clients := newClients(lonelyLook, alone.look, service.EndIfIdle)
+	judge := &lonely{patience: patience, bundle: p.Bundle}
+	clients := newClients(lonelyLook, judge.look, service.EndIfIdle)
 	defer clients.stop()
 	tidy, stopTidying := tidyMemory()
 	defer stopTidying()

@@ -52,7 +52,8 @@ type Params struct {
 	// be used as a name of a file. They are empty with Version and Info.
 	ID        string
 	Namespace string
-	// Bundle is the absolute path of the container's bundle.
+	// Bundle is the absolute path of the container's bundle. With Version and Info it is
+	// not looked at.
 	Bundle string
 	// Address and TTRPCAddress are containerd's sockets, with or without
 	// unix://. PublishBinary is containerd's binary.
