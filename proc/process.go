@@ -368,6 +368,13 @@ func (p *process) streams() *streams {
 	return p.stream
 }
 
+// awaitReader gives a reader time to come to what the process has written.
+func (p *process) awaitReader(ctx context.Context) {
+	if s := p.streams(); s != nil {
+		s.awaitReader(ctx)
+	}
+}
+
 // closeStreams closes the streams once what the process wrote is read, or ctx
 // ends.
 func (p *process) closeStreams(ctx context.Context) {

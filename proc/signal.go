@@ -41,6 +41,9 @@ func (c *Container) kill(ctx context.Context, execID string, sig unix.Signal, al
 	}
 	switch s := c.init.status().State; s {
 	case Stopped, Deleted:
+		if sig == unix.SIGKILL {
+			c.init.awaitReader(ctx)
+		}
 		if sig == unix.SIGTERM || sig == unix.SIGKILL {
 			return nil
 		}

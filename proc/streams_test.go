@@ -53,6 +53,28 @@ func TestP15_OutputWithoutAReaderStaysUntilItIsRead(t *testing.T) {
 	<-done
 }
 
+func TestR5_AReaderHasTimeToCome(t *testing.T) {
+	path := fifo(t)
+	s := open(t, Stdio{Stdout: path})
+	if _, err := s.ends()[1].WriteString("last"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	s.started(nil, nil)
+	s.ended()
+	s.awaitReader(ctx)
+	if took := time.Since(began); took < readerTime {
+		t.Errorf("it had %s", took)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "last" {
+		t.Errorf("%q, %v", b, err)
+	}
+	<-s.outputs[0].(*fifoOutput).empty
+	s.awaitReader(ctx)
+}
+
 func TestP14_OutputThatNobodyReadsDoesNotHoldUpForEver(t *testing.T) {
 	s := open(t, Stdio{Stdout: fifo(t)})
 	if _, err := s.ends()[1].WriteString("unread"); err != nil {

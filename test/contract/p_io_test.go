@@ -237,6 +237,24 @@ func TestP14_BoundedWhenNobodyReads(t *testing.T) {
 	})
 }
 
+// A containerd that was away kills what has ended meanwhile, and then gives up the streams that
+// it has not opened by then.
+func TestR5_AKillWaitsForTheReader(t *testing.T) {
+	both(t, func(t *testing.T, e *harness.Env) {
+		k := e.Running(harness.Container{ID: "web", Args: harness.Shell("echo last"), Unread: true})
+		k.WaitFor(0)
+		began := time.Now()
+		succeeds(t, "kill what has ended", k.Kill(unix.SIGKILL, true))
+		if took := time.Since(began); took < 400*time.Millisecond {
+			t.Errorf("the reader had %s to come", took)
+		}
+		k.IO.Read()
+		if got := k.IO.Out.Reaches(5, harness.Patience); got != "last\n" {
+			t.Errorf("it wrote %q", got)
+		}
+	})
+}
+
 func TestP14_BoundedWhenAChildHoldsTheOutput(t *testing.T) {
 	both(t, func(t *testing.T, e *harness.Env) {
 		k := e.Running(harness.Container{ID: "web"})

@@ -19,7 +19,7 @@ func TestContainerdRestart(t *testing.T) {
 	t.Parallel()
 	n := ownNode(t, "")
 	var pods []across
-	for _, make := range []func(*testing.T, *node.Node) across{itRuns, itEnds, itIsKilled, itWasStopped} {
+	for _, make := range []func(*testing.T, *node.Node) across{itRuns, itEnds, itEnds, itEnds, itIsKilled, itWasStopped} {
 		pods = append(pods, make(t, n))
 	}
 	check(t, n.StopContainerd())
