@@ -162,6 +162,28 @@ func (f *fifoOutput) greet() {
 	})
 }
 
+// readerTime is how long a SIGKILL for a process that has ended waits for its reader.
+const readerTime = 500 * time.Millisecond
+
+// awaitReader waits until what was written to FIFOs is read, or ctx or readerTime ends. A
+// containerd that was away opens them when it is back, kills what has ended, and then gives
+// up whatever it has not opened by then, which loses what is unread.
+func (s *streams) awaitReader(ctx context.Context) {
+	s.mu.Lock()
+	begun := s.begun
+	s.mu.Unlock()
+	if !begun {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readerTime)
+	defer cancel()
+	for _, o := range s.outputs {
+		if f, ok := o.(*fifoOutput); ok {
+			f.drain(ctx)
+		}
+	}
+}
+
 // ofFile is the path by which a descriptor's file can be opened again.
 func ofFile(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 

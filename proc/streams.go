@@ -346,28 +346,6 @@ func (s *streams) resize(width, height uint16) error {
 	return err
 }
 
-// readerTime is how long a SIGKILL for a process that has ended waits for its reader.
-const readerTime = 500 * time.Millisecond
-
-// awaitReader waits until what was written to FIFOs is read, or ctx or readerTime ends. A
-// containerd that was away opens them when it is back, kills what has ended, and then gives
-// up whatever it has not opened by then, which loses what is unread.
-func (s *streams) awaitReader(ctx context.Context) {
-	s.mu.Lock()
-	begun := s.begun
-	s.mu.Unlock()
-	if !begun {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, readerTime)
-	defer cancel()
-	for _, o := range s.outputs {
-		if f, ok := o.(*fifoOutput); ok {
-			f.drain(ctx)
-		}
-	}
-}
-
 // abandon closes everything without waiting for a reader.
 func (s *streams) abandon() {
 	ctx, cancel := context.WithCancel(context.Background())

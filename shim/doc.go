@@ -29,8 +29,8 @@
 // been connected for 10 minutes, as a containerd that dies between its start and its create
 // would leave it for ever; or for 3 s, if its start was killed before it was done. Meanwhile
 // it looks every 3 s whether the bundle is gone that it was started for, and ends then too.
-// One whose last delete has lost its caller ends at once. Where nobody has asked, events that cannot be delivered keep the process, though not its
-// socket, for 10 minutes more.
+// One whose last delete has lost its caller ends at once. Where nobody has asked, events
+// that cannot be delivered keep the process, though not its socket, for 10 minutes more.
 //
 // The packages below it:
 //
